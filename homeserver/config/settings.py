@@ -1,0 +1,328 @@
+"""The typed settings: one frozen struct a subject, each field named like its key in homeserver.yaml.
+
+A group's fields are top-level keys of the file (`settings.registration.enable_registration` is the key
+`enable_registration`); only structs that stand as the type of a field are nested in the file too. Every field
+is explained in docs/configuration.md (a test compares the two). Meanings and defaults are those of a Synapse
+homeserver.yaml unless that page says otherwise.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from .values import BaseURL, Duration, IPRange, RoomVersion, Secret, ServerName, Size
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Count = Annotated[int, Meta(ge=0)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
+Rate = Annotated[float, Meta(ge=0)]
+
+ResourceName = Literal["client", "federation", "health", "keys", "media", "metrics", "openid", "static"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+DEFAULT_FEDERATION_PORT = 8448
+DEFAULT_PLAIN_PORT = 8008
+EVERY_ADDRESS = ("::", "0.0.0.0")
+LOOPBACK = ("127.0.0.1", "::1")
+
+# Addresses that a server of the public Internet has no reason to call: loopback, private, shared, link-local,
+# benchmark, documentation and multicast ranges.
+DEFAULT_IP_RANGE_BLOCKLIST = tuple(
+    IPRange(text)
+    for text in (
+        "127.0.0.0/8",
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "192.0.0.0/24",
+        "169.254.0.0/16",
+        "192.88.99.0/24",
+        "198.18.0.0/15",
+        "192.0.2.0/24",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",
+        "::1/128",
+        "fe80::/10",
+        "fc00::/7",
+        "2001:db8::/32",
+        "ff00::/8",
+        "fec0::/10",
+    )
+)
+# "This host": never of use as a destination, so blocked whatever the file says.
+ALWAYS_BLOCKED = (IPRange("0.0.0.0/32"), IPRange("::/128"))
+
+
+# --- listeners and the web ----------------------------------------------------
+
+
+class Resource(Struct, frozen=True, kw_only=True):
+    """Which parts of the API a listener serves."""
+
+    names: tuple[ResourceName, ...]
+
+
+class Listener(Struct, frozen=True, kw_only=True):
+    """One port that the server listens on."""
+
+    port: Port
+    bind_addresses: tuple[str, ...] = EVERY_ADDRESS
+    type: Literal["http"] = "http"
+    tls: bool = False
+    x_forwarded: bool = False
+    resources: tuple[Resource, ...] = (Resource(names=("client", "federation")),)
+
+    @property
+    def resource_names(self) -> frozenset[str]:
+        """Every API that is served on this port."""
+        return frozenset(name for resource in self.resources for name in resource.names)
+
+
+class SupportContact(Struct, frozen=True, kw_only=True):
+    """A person or group to turn to, as in /.well-known/matrix/support."""
+
+    role: str = "m.role.admin"
+    matrix_id: str | None = None
+    email_address: str | None = None
+
+
+class Support(Struct, frozen=True, kw_only=True):
+    """The content of /.well-known/matrix/support.
+
+    Spec: https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixsupport
+    """
+
+    contacts: tuple[SupportContact, ...] = ()
+    support_page: str | None = None
+
+
+class ServerSettings(Struct, frozen=True, kw_only=True):
+    """Who this server is and where it listens."""
+
+    server_name: ServerName
+    public_baseurl: BaseURL
+    listeners: tuple[Listener, ...]
+    data_directory: Path
+    pid_file: Path | None = None
+    serve_server_wellknown: bool = False
+    extra_well_known_client_content: dict[str, Any] = {}
+    well_known_support: Support = Support()
+
+
+class TLSSettings(Struct, frozen=True, kw_only=True):
+    """The certificate of the TLS listeners; without paths a self-signed one is made in the data directory."""
+
+    tls_certificate_path: Path | None = None
+    tls_private_key_path: Path | None = None
+
+
+# --- storage ------------------------------------------------------------------
+
+
+class DatabaseSettings(Struct, frozen=True, kw_only=True):
+    """Which database.
+
+    `args` is normalised: for sqlite3 `{"database": absolute path or ":memory:"}`; for psycopg2 the connection
+    arguments as written, where `dbname` became `database` and `password` is a Secret.
+    """
+
+    name: Literal["sqlite3", "psycopg2"] = "sqlite3"
+    args: dict[str, Any] = {}
+
+
+class StorageSettings(Struct, frozen=True, kw_only=True):
+    """The database."""
+
+    database: DatabaseSettings
+
+
+class MediaSettings(Struct, frozen=True, kw_only=True):
+    """Uploaded and cached files."""
+
+    media_store_path: Path
+    max_upload_size: Size = Size(50 * 1024**2)
+    url_preview_enabled: bool = False
+
+
+# --- keys and federation ------------------------------------------------------
+
+
+class OldSigningKey(Struct, frozen=True, kw_only=True):
+    """A key of ours that signs no more and verifies what it signed before `expired_ts` (milliseconds)."""
+
+    key: str
+    expired_ts: Count
+
+
+class TrustedKeyServer(Struct, frozen=True, kw_only=True):
+    """A notary: a server that is asked for the keys of servers that do not answer."""
+
+    server_name: ServerName
+    verify_keys: dict[str, str] = {}
+    accept_keys_insecurely: bool = False
+
+
+class KeySettings(Struct, frozen=True, kw_only=True):
+    """Our signing keys, and whom to ask for those of others."""
+
+    signing_key_path: Path
+    old_signing_keys: dict[str, OldSigningKey] = {}
+    key_refresh_interval: Duration = Duration(86_400_000)
+    trusted_key_servers: tuple[TrustedKeyServer, ...] = (
+        TrustedKeyServer(server_name=ServerName("matrix.org")),
+    )
+
+
+class FederationTiming(Struct, frozen=True, kw_only=True):
+    """How long to wait for other servers, and when to try again."""
+
+    client_timeout: Duration = Duration(60_000)
+    destination_min_retry_interval: Duration = Duration(600_000)
+    destination_retry_multiplier: AtLeastOne = 2
+    destination_max_retry_interval: Duration = Duration(7 * 86_400_000)
+
+
+class FederationSettings(Struct, frozen=True, kw_only=True):
+    """Whom we talk with and how."""
+
+    federation_domain_whitelist: tuple[ServerName, ...] | None = None
+    federation_verify_certificates: bool = True
+    federation_custom_ca_list: tuple[Path, ...] = ()
+    federation: FederationTiming = FederationTiming()
+    ip_range_blocklist: tuple[IPRange, ...] = DEFAULT_IP_RANGE_BLOCKLIST
+    ip_range_allowlist: tuple[IPRange, ...] = ()
+    federation_ip_range_blocklist: tuple[IPRange, ...] = DEFAULT_IP_RANGE_BLOCKLIST
+    allow_public_rooms_over_federation: bool = False
+    allow_profile_lookup_over_federation: bool = True
+
+
+# --- accounts and rooms -------------------------------------------------------
+
+
+class RegistrationSettings(Struct, frozen=True, kw_only=True):
+    """Who may make an account."""
+
+    enable_registration: bool = False
+    enable_registration_without_verification: bool = False
+    registration_requires_token: bool = False
+    registration_shared_secret: Secret | None = None
+
+
+class RoomSettings(Struct, frozen=True, kw_only=True):
+    """Rooms and their directory."""
+
+    default_room_version: RoomVersion = RoomVersion("12")
+    allow_public_rooms_without_auth: bool = False
+
+
+class ApplicationServiceSettings(Struct, frozen=True, kw_only=True):
+    """Bridges and other application services."""
+
+    app_service_config_files: tuple[Path, ...] = ()
+
+
+class LoggingSettings(Struct, frozen=True, kw_only=True):
+    """What is logged, and where."""
+
+    log_config: Path | None = None
+    log_level: LogLevel = "INFO"
+
+
+# --- rate limits --------------------------------------------------------------
+
+
+class RateLimit(Struct, frozen=True, kw_only=True):
+    """`per_second` actions a second on average, `burst_count` at once."""
+
+    per_second: Rate
+    burst_count: Count
+
+
+class LoginLimits(Struct, frozen=True, kw_only=True):
+    """Logins: by address, by account, and failed ones by account."""
+
+    address: RateLimit = RateLimit(per_second=0.003, burst_count=5)
+    account: RateLimit = RateLimit(per_second=0.003, burst_count=5)
+    failed_attempts: RateLimit = RateLimit(per_second=0.17, burst_count=3)
+
+
+class JoinLimits(Struct, frozen=True, kw_only=True):
+    """Joins: of rooms we are in already, and of rooms that must be fetched from others."""
+
+    local: RateLimit = RateLimit(per_second=0.1, burst_count=10)
+    remote: RateLimit = RateLimit(per_second=0.01, burst_count=10)
+
+
+class InviteLimits(Struct, frozen=True, kw_only=True):
+    """Invites: into a room, of a user, by a user."""
+
+    per_room: RateLimit = RateLimit(per_second=0.3, burst_count=10)
+    per_user: RateLimit = RateLimit(per_second=0.003, burst_count=5)
+    per_issuer: RateLimit = RateLimit(per_second=0.3, burst_count=10)
+
+
+class FederationLimit(Struct, frozen=True, kw_only=True):
+    """Incoming federation requests of one server: after `sleep_limit` in `window_size` they are delayed by
+    `sleep_delay`, more than `reject_limit` waiting are refused, `concurrent` are worked on at once.
+    """
+
+    window_size: Duration = Duration(1000)
+    sleep_limit: Count = 10
+    sleep_delay: Duration = Duration(500)
+    reject_limit: Count = 50
+    concurrent: AtLeastOne = 3
+
+
+class RateLimitSettings(Struct, frozen=True, kw_only=True):
+    """Every rate limit, with Synapse's defaults."""
+
+    rc_message: RateLimit = RateLimit(per_second=0.2, burst_count=10)
+    rc_registration: RateLimit = RateLimit(per_second=0.17, burst_count=3)
+    rc_registration_token_validity: RateLimit = RateLimit(per_second=0.1, burst_count=5)
+    rc_login: LoginLimits = LoginLimits()
+    rc_joins: JoinLimits = JoinLimits()
+    rc_joins_per_room: RateLimit = RateLimit(per_second=1, burst_count=10)
+    rc_invites: InviteLimits = InviteLimits()
+    rc_room_creation: RateLimit = RateLimit(per_second=0.016, burst_count=10)
+    rc_federation: FederationLimit = FederationLimit()
+
+
+# --- all together -------------------------------------------------------------
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Everything that homeserver.yaml says, read once."""
+
+    server: ServerSettings
+    tls: TLSSettings
+    storage: StorageSettings
+    media: MediaSettings
+    keys: KeySettings
+    federation: FederationSettings
+    registration: RegistrationSettings
+    rooms: RoomSettings
+    application_services: ApplicationServiceSettings
+    logging: LoggingSettings
+    rate_limits: RateLimitSettings
+    config_path: Path | None = None
+    """The file the settings came from; the only field that is not a group."""
+
+    @property
+    def server_name(self) -> ServerName:
+        """The name of this server, short for `server.server_name`."""
+        return self.server.server_name
+
+
+def groups() -> dict[str, type[Struct]]:
+    """The groups of Settings: field name to struct type."""
+    return {
+        field.name: field.type
+        for field in msgspec.structs.fields(Settings)
+        if isinstance(field.type, type) and issubclass(field.type, Struct)
+    }
