@@ -34,6 +34,7 @@ from .settings import (
     TLSSettings,
     TrustedKeyServer,
 )
+from .signing_key import create_signing_key, load_signing_keys
 from .values import Duration, IPRange, RoomVersion, Secret, ServerName, Size
 
 __all__ = [
@@ -71,6 +72,8 @@ __all__ = [
     "SupportContact",
     "TLSSettings",
     "TrustedKeyServer",
+    "create_signing_key",
     "load_settings",
+    "load_signing_keys",
     "settings_from",
 ]

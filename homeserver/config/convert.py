@@ -107,7 +107,7 @@ class Converter:
         self.report = report
 
     def convert(self, kind: inspect.Type, value: Any, path: str, default: Any = NODEFAULT) -> Any:
-        """The typed value, or INVALID after recording why not; absent nested keys are taken from `default`."""
+        """The typed value, or INVALID after recording why; absent nested keys are taken from `default`."""
         match kind:
             case inspect.AnyType():
                 return value

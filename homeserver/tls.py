@@ -1,0 +1,201 @@
+"""The certificate of the TLS listeners: loaded, made when none is given, reloaded while serving."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import os
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from homeserver.config import Settings
+
+SELF_SIGNED_LIFETIME = datetime.timedelta(days=730)
+RENEW_BEFORE = datetime.timedelta(days=30)
+
+
+class TLSError(Exception):
+    """The certificate cannot be used; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What is known of the certificate that is served."""
+
+    path: Path
+    names: tuple[str, ...]
+    not_after: datetime.datetime
+    self_signed: bool
+
+    def covers(self, host: str) -> bool:
+        """Whether the certificate is for `host` (a DNS name or an address literal without brackets)."""
+        parent = "*." + host.partition(".")[2]
+        return any(name in (host, parent) for name in self.names)
+
+
+class CertificateStore:
+    """Gives `context` for listeners; `reload` reads the files again, for connections that come after it.
+
+    The context that listeners hold only chooses: every handshake is handed to the newest inner context.
+    Loading a certificate of another key type into one context would leave the old one beside it.
+    """
+
+    def __init__(self, certificate_path: Path, private_key_path: Path) -> None:
+        """Load the files. Raises TLSError."""
+        self.certificate_path = certificate_path
+        self.private_key_path = private_key_path
+        self._inner, self.certificate = self._load()
+        self.context = _server_context()
+        self.context.load_cert_chain(certificate_path, private_key_path)
+        self.context.sni_callback = self._choose
+
+    def reload(self) -> Certificate:
+        """Read the files again. Raises TLSError, and then the certificate of before stays in use."""
+        self._inner, self.certificate = self._load()
+        return self.certificate
+
+    def _choose(self, handshake: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _: ssl.SSLContext) -> None:
+        handshake.context = self._inner
+
+    def _load(self) -> tuple[ssl.SSLContext, Certificate]:
+        for key, path in (
+            ("tls_certificate_path", self.certificate_path),
+            ("tls_private_key_path", self.private_key_path),
+        ):
+            try:
+                path.read_bytes()
+            except OSError as error:
+                raise TLSError(
+                    f"{key}: {path} cannot be read ({error.strerror}); check the path, and that the user "
+                    "that runs the server may read it"
+                ) from None
+        context = _server_context()
+        try:
+            context.load_cert_chain(self.certificate_path, self.private_key_path, password=_no_password)
+        except (ssl.SSLError, _PasswordNeeded) as error:
+            raise TLSError(self._explain(error)) from None
+        return context, _describe(self.certificate_path)
+
+    def _explain(self, error: Exception) -> str:
+        if isinstance(error, _PasswordNeeded):
+            return (
+                f"tls_private_key_path: {self.private_key_path} is encrypted; give a key without a password"
+            )
+        if "KEY_VALUES_MISMATCH" in str(error):
+            return (
+                f"tls_private_key_path: {self.private_key_path} is not the key of the certificate "
+                f"{self.certificate_path}; give the two files of one certificate"
+            )
+        return (
+            f"tls_certificate_path: {self.certificate_path} and {self.private_key_path} are not a certificate "
+            f"chain and a private key in PEM form ({error}); with certbot they are fullchain.pem and privkey.pem"
+        )
+
+
+class _PasswordNeeded(Exception):
+    pass
+
+
+def _no_password() -> str:
+    # Without this OpenSSL would ask on the terminal and wait.
+    raise _PasswordNeeded
+
+
+def _server_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # Spec: https://spec.matrix.org/v1.19/server-server-api/#tls (TLS 1.2 or newer is what everybody speaks)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _describe(path: Path) -> Certificate:
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    except ValueError as error:
+        raise TLSError(f"tls_certificate_path: {path} is not a certificate in PEM form ({error})") from None
+    try:
+        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names: tuple[str, ...] = ()
+    else:
+        addresses = alternative.get_values_for_type(x509.IPAddress)
+        names = (*alternative.get_values_for_type(x509.DNSName), *(str(each) for each in addresses))
+    self_signed = certificate.issuer == certificate.subject
+    return Certificate(path, names, certificate.not_valid_after_utc, self_signed)
+
+
+def certificate_store(settings: Settings) -> CertificateStore:
+    """The store for the certificate that the settings name, or for a self-signed one, made when needed.
+
+    Raises TLSError.
+    """
+    certificate, private_key = settings.tls.tls_certificate_path, settings.tls.tls_private_key_path
+    if certificate is not None and private_key is not None:
+        return CertificateStore(certificate, private_key)
+    directory = settings.server.data_directory / "tls"
+    certificate, private_key = directory / "self-signed.crt", directory / "self-signed.key"
+    host = settings.server_name.host.strip("[]")
+    if not _is_usable(certificate, private_key, host):
+        try:
+            _write_self_signed(host, certificate, private_key)
+        except OSError as error:
+            raise TLSError(
+                f"a self-signed certificate cannot be written to {directory} ({error.strerror}); make the "
+                "data directory writable, or give tls_certificate_path and tls_private_key_path"
+            ) from None
+    return CertificateStore(certificate, private_key)
+
+
+def _is_usable(certificate: Path, private_key: Path, host: str) -> bool:
+    try:
+        known = CertificateStore(certificate, private_key).certificate
+    except TLSError:
+        return False
+    return known.covers(host) and known.not_after - RENEW_BEFORE > datetime.datetime.now(datetime.UTC)
+
+
+def _write_self_signed(host: str, certificate_path: Path, private_key_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    names: list[x509.GeneralName] = []
+    for name in dict.fromkeys((host, "localhost", "127.0.0.1", "::1")):
+        try:
+            names.append(x509.IPAddress(ipaddress.ip_address(name)))
+        except ValueError:
+            names.append(x509.DNSName(name))
+    # A common name has at most 64 characters; the names that count are the alternative ones.
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:64])])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + SELF_SIGNED_LIFETIME)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    certificate_path.parent.mkdir(parents=True, exist_ok=True)
+    _write_whole(private_key_path, private, 0o600)
+    _write_whole(certificate_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def _write_whole(path: Path, content: bytes, mode: int) -> None:
+    """Write so that a reader finds the old or the new content, never a part."""
+    temporary = path.with_name(path.name + ".new")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(content)
+    temporary.replace(path)
