@@ -1,0 +1,220 @@
+"""The web application: route, authenticate, limit, decode, call the handler, render what it returns or
+raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import re
+import time
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_exceptions import HTTPException
+
+from homeserver.core.errors import MatrixError, unknown
+from homeserver.http.authentication import Authenticators, authenticate
+from homeserver.http.binding import BindingError, BoundEndpoint, Services
+from homeserver.http.endpoint import NO_AUTH, Endpoint, endpoint, resource_of
+from homeserver.http.rate_limits import RateLimiter
+from homeserver.http.request import Request
+from homeserver.http.responses import Response, to_error_response, to_web_response
+from homeserver.http.router import MethodNotAllowed, Router
+
+log = logging.getLogger(__name__)
+access_log = logging.getLogger("homeserver.access")
+
+# Spec: https://spec.matrix.org/v1.19/client-server-api/#web-browser-clients
+CORS_HEADERS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "X-Requested-With, Content-Type, Authorization, Date",
+    "Access-Control-Expose-Headers": "Retry-After, ETag, Server",
+    "Access-Control-Max-Age": "86400",
+}
+
+# Seconds. A body that is slower than this only holds a connection.
+BODY_TIMEOUT = 60.0
+# Seconds that running requests have to end when the server stops.
+SHUTDOWN_TIMEOUT = 1.0
+# Bytes of a request line and of a header: a filter given inline in a query can be long.
+MAX_LINE = 32 * 1024
+
+_ACCESS_TOKEN = re.compile(r"((?:^|[?&])access_token=)[^&]*")
+_request_numbers = itertools.count(1)
+
+
+def build_application(
+    endpoints: Iterable[Endpoint],
+    services: Iterable[object],
+    authenticators: Authenticators,
+    limits: RateLimiter | None = None,
+    *,
+    resources: Collection[str] = ("client", "federation"),
+    x_forwarded: bool = False,
+    body_timeout: float = BODY_TIMEOUT,
+) -> web.Application:
+    """The application of one listener.
+
+    `services`: the objects that handlers ask for by class. `limits`: without them nothing is limited; with
+    them every `limit` that an endpoint names must be there. `resources`: what the listener serves;
+    `federation` includes `keys`, and `GET /health` is there always. With `x_forwarded` the last address in
+    `X-Forwarded-For` is the client's: the one that the proxy in front of us has seen, which the client cannot
+    forge. Raises BindingError for a handler that asks for something that is not there.
+    """
+    application = web.Application()
+    dispatcher = _Dispatcher(authenticators, limits, x_forwarded=x_forwarded, body_timeout=body_timeout)
+    served = {*resources, "health"}
+    if "federation" in served:
+        served.add("keys")
+    dispatcher.cors = "client" in served
+    bound_services = Services(services)
+    for declared in endpoints:
+        if declared.resource in served or declared.path.startswith("/.well-known/matrix/"):
+            dispatcher.add(BoundEndpoint(declared, bound_services))
+    dispatcher.add(BoundEndpoint(_HEALTH, bound_services))
+    application.router.add_route("*", "/{path:.*}", dispatcher.dispatch)
+    application.on_cleanup.append(dispatcher.finish)
+    return application
+
+
+def make_runner(application: web.Application) -> web.AppRunner:
+    """The runner for a listener: handlers hear of it when their client goes away."""
+    return web.AppRunner(
+        application,
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=SHUTDOWN_TIMEOUT,
+        max_line_size=MAX_LINE,
+        max_field_size=MAX_LINE,
+    )
+
+
+@endpoint("GET", "/health", auth=NO_AUTH)
+async def health() -> Response:
+    """For load balancers and supervisors."""
+    return Response(200, b"OK", {"Content-Type": "text/plain; charset=utf-8"})
+
+
+(_HEALTH,) = health.endpoints  # type: ignore[attr-defined]
+
+
+class _Dispatcher:
+    def __init__(
+        self,
+        authenticators: Authenticators,
+        limits: RateLimiter | None,
+        *,
+        x_forwarded: bool,
+        body_timeout: float,
+    ) -> None:
+        self.cors = True
+        self._router: Router[BoundEndpoint] = Router()
+        self._authenticators = authenticators
+        self._limits = limits
+        self._x_forwarded = x_forwarded
+        self._body_timeout = body_timeout
+        self._unfinished: set[asyncio.Task[Any]] = set()
+
+    def add(self, bound: BoundEndpoint) -> None:
+        limit = bound.endpoint.limit
+        if limit is not None and self._limits is not None and limit not in self._limits:
+            raise BindingError(f"{bound.endpoint.operation}: there is no rate limit named {limit}")
+        for path in bound.endpoint.paths:
+            self._router.add(bound.endpoint.method, path, bound)
+
+    async def dispatch(self, raw: web.Request) -> web.StreamResponse:
+        started = time.monotonic()
+        request_id = f"{raw.method[:16]}-{next(_request_numbers)}"
+        request = Request(raw, request_id, self._address(raw), self._body_timeout)
+        try:
+            response = await self._answer_or_error(request)
+        except asyncio.CancelledError:
+            _log_access(request, None, started)
+            raise
+        if self.cors and resource_of(request.raw_path) == "client":
+            response.headers.update(CORS_HEADERS)
+        _log_access(request, response, started)
+        return response
+
+    async def _answer_or_error(self, request: Request) -> web.Response:
+        try:
+            return await self._answer(request)
+        except MatrixError as error:
+            response = to_error_response(error)
+            if isinstance(error, MethodNotAllowed):
+                response.headers["Allow"] = ", ".join(error.allowed)
+            return response
+        except (web.RequestPayloadError, ConnectionError, HTTPException) as error:
+            return to_error_response(unknown(f"The request broke off: {error}", 400))
+        except Exception:
+            # Whatever goes wrong in one request, the server goes on; the log has the rest under the same ID.
+            log.exception("%s: %s %s failed", request.id, request.method, request.raw_path)
+            return to_error_response(unknown(f"Internal server error (request {request.id})"))
+
+    async def _answer(self, request: Request) -> web.Response:
+        if request.method == "OPTIONS" and self.cors and resource_of(request.raw_path) == "client":
+            return web.Response(status=204)
+        match = self._router.match(request.method, request.raw_path)
+        request.path_parameters = match.parameters
+        endpoint = match.target.endpoint
+        await authenticate(request, endpoint, self._authenticators)
+        if endpoint.limit is not None and self._limits is not None:
+            requester = request.requester_or_none
+            self._limits.check(endpoint.limit, requester.user_id if requester else request.address)
+        arguments = await match.target.arguments(request)
+        if endpoint.cancellable:
+            return to_web_response(await endpoint.handler(**arguments))
+        return to_web_response(await self._to_the_end(endpoint, arguments))
+
+    async def _to_the_end(self, endpoint: Endpoint, arguments: dict[str, Any]) -> Any:
+        """Run a handler that changes something: it is not stopped halfway when the client goes away."""
+        task = asyncio.ensure_future(endpoint.handler(**arguments))
+        self._unfinished.add(task)
+        task.add_done_callback(self._unfinished.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_log_failure)
+            raise
+
+    async def finish(self, _application: web.Application) -> None:
+        """Give what is still running a moment, then stop it."""
+        if self._unfinished:
+            _, late = await asyncio.wait(self._unfinished, timeout=SHUTDOWN_TIMEOUT)
+            for task in late:
+                task.cancel()
+
+    def _address(self, raw: web.Request) -> str:
+        if self._x_forwarded:
+            forwarded = raw.headers.getall("X-Forwarded-For", ())
+            if forwarded:
+                address = forwarded[-1].rpartition(",")[2].strip()
+                if address:
+                    return address[:100]
+        return raw.remote or "-"
+
+
+def _log_failure(task: asyncio.Task[Any]) -> None:
+    """What a handler raised after its client had gone: an answer to nobody, or a fault that must be seen."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, MatrixError):
+        log.error("a request whose client had gone failed", exc_info=error)
+
+
+def _log_access(request: Request, response: web.Response | None, started: float) -> None:
+    if not access_log.isEnabledFor(logging.INFO):
+        return
+    access_log.info(
+        "%s %s %s %s %s -> %s in %.0f ms",
+        request.id,
+        request.address,
+        request.sender,
+        request.method,
+        _ACCESS_TOKEN.sub(r"\1<redacted>", request.uri),
+        "client went away" if response is None else response.status,
+        (time.monotonic() - started) * 1000,
+    )
