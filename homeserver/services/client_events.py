@@ -1,0 +1,121 @@
+"""Events in the form in which clients get them.
+
+What does not depend on the reader is serialised once and kept as bytes; only `unsigned` is made for each reader.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from homeserver.core.events import Event, client_event
+from homeserver.core.requester import Requester
+from homeserver.services.clock import Clock
+from homeserver.services.event_access import SeenEvent
+from homeserver.services.room_state import RoomStates
+from homeserver.storage import events as stored_events
+from homeserver.storage.database import Transaction
+from homeserver.storage.events import StoredEvent
+
+EVENTS_KEPT = 20_000
+
+
+class ClientEvents:
+    """Renders events for clients.
+
+    Spec: https://spec.matrix.org/v1.19/client-server-api/#room-event-format
+    """
+
+    def __init__(self, states: RoomStates, clock: Clock) -> None:
+        """`clock` gives `unsigned.age`."""
+        self._states = states
+        self._clock = clock
+        self._rendered: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+
+    async def render(
+        self, tx: Transaction, requester: Requester, events: Sequence[SeenEvent], *, with_room_id: bool = True
+    ) -> list[msgspec.Raw]:
+        """The events as JSON for one reader, each with its `unsigned`; /sync leaves out `room_id`."""
+        unsigned = await self._unsigned(tx, requester, events)
+        return [
+            self.splice(seen.stored.event, unsigned[seen.stored.event.event_id], with_room_id=with_room_id)
+            for seen in events
+        ]
+
+    def splice(
+        self, event: Event, unsigned: Mapping[str, Any] | None = None, *, with_room_id: bool = True
+    ) -> msgspec.Raw:
+        """One event as JSON with an `unsigned` made elsewhere, or none."""
+        body = self._without_unsigned(event)
+        tail = b""
+        if with_room_id:
+            tail += b',"room_id":' + msgspec.json.encode(event.room_id)
+        if unsigned:
+            tail += b',"unsigned":' + msgspec.json.encode(unsigned)
+        return msgspec.Raw(body + tail + b"}")
+
+    def _without_unsigned(self, event: Event) -> bytes:
+        """The event without `room_id` and `unsigned`, and without its closing brace."""
+        # An event has one ID and two forms, of which the redacted one is shorter.
+        key = (event.event_id, len(event.canonical))
+        kept = self._rendered.get(key)
+        if kept is not None:
+            self._rendered.move_to_end(key)
+            return kept
+        body = encode(client_event(event, with_room_id=False))[:-1]
+        self._rendered[key] = body
+        if len(self._rendered) > EVENTS_KEPT:
+            self._rendered.popitem(last=False)
+        return body
+
+    async def _unsigned(
+        self, tx: Transaction, requester: Requester, events: Sequence[SeenEvent]
+    ) -> dict[str, dict[str, Any]]:
+        """`unsigned` of each event, by event ID: what only this reader is told, and what is found beside the event."""
+        now = self._clock()
+        ids = [seen.stored.event.event_id for seen in events]
+        sent: Mapping[str, str] = {}
+        if requester.device_id is not None:
+            sent = await stored_events.transaction_ids(tx, requester.user_id, requester.device_id, ids)
+        replaced = await self._replaced(tx, [seen.stored for seen in events])
+        redactions = {seen.stored.redacted_by for seen in events if seen.stored.redacted_by}
+        beside = await stored_events.get_many(tx, [*replaced.values(), *redactions])
+        found: dict[str, dict[str, Any]] = {}
+        for seen in events:
+            event = seen.stored.event
+            unsigned: dict[str, Any] = {
+                "age": max(0, now - event.origin_server_ts),
+                "membership": seen.membership,
+            }
+            if event.event_id in sent:
+                unsigned["transaction_id"] = sent[event.event_id]
+            previous = beside.get(replaced.get(event.event_id, ""))
+            if previous is not None:
+                unsigned["prev_content"] = previous.event.content
+                unsigned["prev_sender"] = previous.event.sender
+                unsigned["replaces_state"] = previous.event.event_id
+            redaction = beside.get(seen.stored.redacted_by or "")
+            if redaction is not None:
+                unsigned["redacted_because"] = self.splice(redaction.event)
+            found[event.event_id] = unsigned
+        return found
+
+    async def _replaced(self, tx: Transaction, events: Sequence[StoredEvent]) -> dict[str, str]:
+        """For each state event the ID of the event that it replaced in the room's state."""
+        replaced = {}
+        for stored in events:
+            if stored.event.is_state and stored.state_before is not None:
+                before = await self._states.ids(tx, stored.state_before, [stored.event.key])
+                if stored.event.key in before:
+                    replaced[stored.event.event_id] = before[stored.event.key]
+        return replaced
+
+
+def encode(value: Any) -> bytes:
+    """JSON bytes, also of the integers beyond 64 bits that room versions 1 to 5 allow."""
+    try:
+        return msgspec.json.encode(value)
+    except OverflowError:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,78 @@
+"""Wakes those who wait for something new, as soon as it is committed."""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a unit of work has stored, as far as others wait for it.
+
+    position: where the stream stands now. rooms: room IDs with something new. users: our users for whom something is new
+    besides (a membership of theirs). destinations: servers for which there is something in the outbox.
+    """
+
+    position: int
+    rooms: frozenset[str] = frozenset()
+    users: frozenset[str] = frozenset()
+    destinations: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class _Topic:
+    """A room or a user: when it last changed, and who waits for its next change."""
+
+    changed: int = 0
+    waiters: set["asyncio.Future[None]"] = field(default_factory=set)
+
+
+class Notifier:
+    """Knows the newest settled position, and wakes the readers of the rooms and users that changed.
+
+    It lives on the event loop's thread and keeps nothing on disk: a reader first reads the database, and waits only when there
+    was nothing for it.
+    """
+
+    def __init__(self, position: int) -> None:
+        """`position`: where the stream stands at start-up."""
+        self._position = position
+        self._topics: dict[str, _Topic] = {}
+
+    @property
+    def position(self) -> int:
+        """The newest position of which we were told that it is committed."""
+        return self._position
+
+    def committed(self, news: Committed) -> None:
+        """Tell of a commit; all who wait for one of its rooms or users wake."""
+        self._position = max(self._position, news.position)
+        for name in (*news.rooms, *news.users):
+            topic = self._topics.setdefault(name, _Topic())
+            topic.changed = max(topic.changed, news.position)
+            for waiter in topic.waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def changed_since(self, topics: Collection[str], after: int) -> bool:
+        """Whether one of these rooms or users changed later than position `after`, as far as this process can tell."""
+        return any(topic.changed > after for name in topics if (topic := self._topics.get(name)))
+
+    async def wait(self, topics: Collection[str], *, after: int, timeout_ms: int) -> bool:
+        """Wait until one of the topics (room and user IDs) is newer than `after`; True when it is, False at the time-out."""
+        if self.changed_since(topics, after):
+            return True
+        if timeout_ms <= 0:
+            return False
+        waiter = asyncio.get_running_loop().create_future()
+        watched = [self._topics.setdefault(name, _Topic()) for name in topics]
+        for topic in watched:
+            topic.waiters.add(waiter)
+        try:
+            await asyncio.wait_for(waiter, timeout_ms / 1000)
+        except TimeoutError:
+            return False
+        finally:
+            for topic in watched:
+                topic.waiters.discard(waiter)
+        return True

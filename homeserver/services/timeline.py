@@ -1,0 +1,236 @@
+"""Local events: built on the ends of the room's graph, signed, judged by the auth rules, stored, and sent on."""
+
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from homeserver.core import errors
+from homeserver.core.auth_rules import auth_keys
+from homeserver.core.errors import InvalidEvent
+from homeserver.core.events import Event, EventReference, StateKey, make_event, reference_to
+from homeserver.core.room_versions import EventIDFormat, RoomRules, rules_for
+from homeserver.services.clock import Clock
+from homeserver.services.identity import Identity
+from homeserver.services.notifier import Committed
+from homeserver.services.room_graph import GraphWriter, Outcome, Verdict
+from homeserver.services.room_state import RoomStates
+from homeserver.services.room_writes import RoomWrites
+from homeserver.storage import events as stored_events
+from homeserver.storage import rooms
+from homeserver.storage.database import Transaction
+from homeserver.storage.rooms import Room
+
+MAX_PREV_EVENTS = 10
+"""How many ends of the graph a new event joins; the limit of the specification is 20."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event of one of our users before it has its place in a room."""
+
+    sender: str
+    type: str
+    content: Mapping[str, Any]
+    state_key: str | None = None
+    redacts: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTransaction:
+    """What makes a client's request the same as an earlier one.
+
+    Spec: https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers
+    """
+
+    user_id: str
+    device_id: str
+    endpoint: str
+    transaction_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Where in the graph a draft would stand: what make_event and a make_join template need."""
+
+    prev_events: Sequence[EventReference]
+    auth_events: Sequence[EventReference]
+    depth: int
+
+
+class Timeline:
+    """Sends the events of our users."""
+
+    def __init__(self, writes: RoomWrites, states: RoomStates, identity: Identity, clock: Clock) -> None:
+        """All writes go through `writes`; events are signed with the key of `identity`."""
+        self._writes = writes
+        self._states = states
+        self._identity = identity
+        self._clock = clock
+
+    async def send(self, room_id: str, draft: Draft, *, transaction: ClientTransaction | None = None) -> str:
+        """Send an event into a room and return its ID.
+
+        The same transaction again returns the first event's ID, and so does a state event that changes nothing.
+        Raises MatrixError: M_FORBIDDEN with the rule that refuses it, M_TOO_LARGE, M_BAD_JSON.
+        """
+
+        async def work(tx: Transaction) -> tuple[str, Committed | None]:
+            if transaction and (sent := await self._sent(tx, transaction)):
+                return sent, None
+            writer = await self._open(tx, room_id)
+            event_id = await self._unchanged_state(writer, draft)
+            if event_id is None:
+                event_id = (await self._add(writer, draft)).event_id
+            if transaction:
+                await self._record(tx, transaction, event_id)
+            return event_id, await writer.close()
+
+        return await self._writes.run(room_id, work)
+
+    async def send_many(self, room_id: str, drafts: Sequence[Draft]) -> list[str]:
+        """Send several events into a room in their order, all or none; returns their IDs."""
+
+        async def work(tx: Transaction) -> tuple[list[str], Committed | None]:
+            writer = await self._open(tx, room_id)
+            event_ids = [(await self._add(writer, draft)).event_id for draft in drafts]
+            return event_ids, await writer.close()
+
+        return await self._writes.run(room_id, work)
+
+    async def create_room(
+        self, version: str, creator: str, create_content: Mapping[str, Any], drafts: Sequence[Draft]
+    ) -> str:
+        """Create a room of a version with its first events, all or none; returns the room ID.
+
+        create_content: that of m.room.create, without what follows from the version and the creator.
+        """
+        rules = rules_for(version)
+        content = {"room_version": version, **create_content}
+        if not rules.implicit_room_creator:
+            content["creator"] = creator
+        room_id = None if rules.room_id_is_create_hash else f"!{secrets.token_urlsafe(16)}:{self._identity.server_name}"
+        first = Draft(creator, "m.room.create", content, "")
+        create_event = self._make(rules, room_id, first, Fields((), (), 1))
+
+        async def work(tx: Transaction) -> tuple[str, Committed | None]:
+            writer = await GraphWriter.create(
+                tx, self._states, self._identity.server_name, create_event.room_id, version
+            )
+            _accepted(await writer.add(create_event, local=True, relay_except=()))
+            for draft in drafts:
+                await self._add(writer, draft)
+            return create_event.room_id, await writer.close()
+
+        return await self._writes.run(create_event.room_id, work)
+
+    async def template(self, tx: Transaction, room: Room, draft: Draft) -> dict[str, Any]:
+        """The unsigned event that another server asks for with make_join, make_leave or make_knock.
+
+        It has no hashes and no signatures; whoever asked completes and signs it. Raises MatrixError when the auth rules refuse it.
+        """
+        writer = await GraphWriter.open(tx, self._states, self._identity.server_name, room)
+        fields = await self._fields(writer, draft)
+        event = self._make(room.rules, room.room_id, draft, fields)
+        refusal = await writer.refusal(event)
+        if refusal:
+            raise errors.forbidden(refusal.reason)
+        left_out = {"hashes", "signatures", "event_id"}
+        return {name: value for name, value in event.pdu.items() if name not in left_out}
+
+    async def accept(
+        self, room_id: str, event: Event, *, relay_except: Collection[str] | None
+    ) -> tuple[Outcome, Room, Committed | None]:
+        """Make another server's event, already verified, part of a room's graph: the answering side of send_join and the like.
+
+        relay_except: the servers that need not be sent the event; None when we do not send it on at all.
+        Raises room_graph.MissingEvents when events that it refers to are not here.
+        """
+
+        async def work(tx: Transaction) -> tuple[tuple[Outcome, Room, Committed | None], Committed | None]:
+            writer = await self._open(tx, room_id)
+            before = writer.room
+            outcome = await writer.add(event, relay_except=relay_except)
+            committed = await writer.close()
+            return (outcome, before, committed), committed
+
+        return await self._writes.run(room_id, work)
+
+    async def _open(self, tx: Transaction, room_id: str) -> GraphWriter:
+        room = await rooms.get(tx, room_id)
+        if room is None:
+            raise errors.forbidden(f"You are not in the room {room_id}, or it does not exist")
+        return await GraphWriter.open(tx, self._states, self._identity.server_name, room)
+
+    async def _add(self, writer: GraphWriter, draft: Draft) -> Event:
+        fields = await self._fields(writer, draft)
+        event = self._make(writer.room.rules, writer.room.room_id, draft, fields)
+        return _accepted(await writer.add(event, local=True, relay_except=()))
+
+    async def _fields(self, writer: GraphWriter, draft: Draft) -> Fields:
+        """Where the draft stands when it is added now: after the newest ends of the graph, allowed by the current state."""
+        ends = sorted(writer.ends.values(), key=lambda end: (-end.event.depth, end.event.event_id))
+        rules = writer.room.rules
+        keys = auth_keys(rules, draft.type, draft.sender, draft.state_key, draft.content)
+        auth = await writer.state_events(writer.current_state, keys)
+        return Fields(
+            [reference_to(end.event) for end in ends[:MAX_PREV_EVENTS]],
+            [reference_to(event) for event in auth.values()],
+            max((end.event.depth for end in ends), default=0) + 1,
+        )
+
+    def _make(self, rules: RoomRules, room_id: str | None, draft: Draft, fields: Fields) -> Event:
+        server_name = self._identity.server_name
+        chosen = rules.event_id_format is EventIDFormat.SERVER_CHOSEN
+        try:
+            return make_event(
+                rules,
+                server_name=server_name,
+                signing_key=self._identity.signing_key,
+                room_id=room_id,
+                type=draft.type,
+                sender=draft.sender,
+                content=draft.content,
+                state_key=draft.state_key,
+                prev_events=fields.prev_events,
+                auth_events=fields.auth_events,
+                depth=fields.depth,
+                origin_server_ts=self._clock(),
+                redacts=draft.redacts,
+                event_id=f"${secrets.token_urlsafe(18)}:{server_name}" if chosen else None,
+            )
+        except InvalidEvent as invalid:
+            raise errors.from_invalid_event(invalid) from invalid
+
+    async def _unchanged_state(self, writer: GraphWriter, draft: Draft) -> str | None:
+        """The event that has already set this state, by the same sender with the same content."""
+        if draft.state_key is None:
+            return None
+        key: StateKey = (draft.type, draft.state_key)
+        current = (await writer.state_events(writer.current_state, [key])).get(key)
+        if current and current.sender == draft.sender and current.content == draft.content:
+            return current.event_id
+        return None
+
+    async def _sent(self, tx: Transaction, transaction: ClientTransaction) -> str | None:
+        return await stored_events.sent_event(
+            tx, transaction.user_id, transaction.device_id, transaction.endpoint, transaction.transaction_id
+        )
+
+    async def _record(self, tx: Transaction, transaction: ClientTransaction, event_id: str) -> None:
+        await stored_events.record_sent(
+            tx,
+            transaction.user_id,
+            transaction.device_id,
+            transaction.endpoint,
+            transaction.transaction_id,
+            event_id,
+            self._clock(),
+        )
+
+
+def _accepted(outcome: Outcome) -> Event:
+    if outcome.verdict is not Verdict.ACCEPTED:
+        reason = outcome.refusal.reason if outcome.refusal else f"the event was {outcome.verdict.value}"
+        raise errors.forbidden(reason)
+    return outcome.event

@@ -1,0 +1,182 @@
+"""Who is in which room by its current state, and which servers get its events.
+
+Kept up to date in the unit of work that moves a room's current state (`apply`).
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from homeserver.core.identifiers import domain_of
+from homeserver.storage.database import Row, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """The m.room.member event of a user in a room's current state.
+
+    position: where the stream stood when it came into force. forgotten: the user asked not to see the room any more.
+    """
+
+    room_nid: int
+    room_id: str
+    user_id: str
+    membership: str
+    event_id: str
+    sender: str
+    position: int
+    forgotten: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A user's new membership in a room; None when the current state says nothing of the user any more."""
+
+    user_id: str
+    membership: str | None
+    event_id: str
+    sender: str
+
+
+_COLUMNS = "m.room_nid, r.room_id, m.user_id, m.membership, m.event_id, m.sender, m.position, m.forgotten"
+_FROM = "FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid"
+
+
+def _membership(row: Row) -> Membership:
+    return Membership(row[0], row[1], row[2], row[3], row[4], row[5], row[6], bool(row[7]))
+
+
+async def get(tx: Transaction, room_nid: int, user_id: str) -> Membership | None:
+    """The user's membership of the room; None when its state has none."""
+    row = await tx.fetch_one(
+        f"SELECT {_COLUMNS} {_FROM} WHERE m.room_nid = $1 AND m.user_id = $2", room_nid, user_id
+    )
+    return _membership(row) if row else None
+
+
+async def of_user(tx: Transaction, user_id: str, memberships: Collection[str]) -> list[Membership]:
+    """The rooms in which the user has one of these memberships, in the order in which that came to be."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} {_FROM} WHERE m.user_id = $1 AND m.membership = ANY($2) ORDER BY m.position",
+        user_id,
+        list(memberships),
+    )
+    return [_membership(row) for row in rows]
+
+
+async def of_room(tx: Transaction, room_nid: int, memberships: Collection[str]) -> list[Membership]:
+    """The room's members with one of these memberships, by user ID."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} {_FROM} WHERE m.room_nid = $1 AND m.membership = ANY($2) ORDER BY m.user_id",
+        room_nid,
+        list(memberships),
+    )
+    return [_membership(row) for row in rows]
+
+
+async def counts(tx: Transaction, room_nids: Collection[int]) -> dict[int, dict[str, int]]:
+    """How many members of each membership each of these rooms has."""
+    found: dict[int, dict[str, int]] = {nid: {} for nid in room_nids}
+    if found:
+        rows = await tx.fetch(
+            "SELECT room_nid, membership, COUNT(*) FROM memberships WHERE room_nid = ANY($1)"
+            " GROUP BY room_nid, membership",
+            list(found),
+        )
+        for nid, membership, count in rows:
+            found[nid][membership] = count
+    return found
+
+
+async def local_users(
+    tx: Transaction, room_nid: int, server_name: str, memberships: Collection[str]
+) -> list[str]:
+    """Our users who have one of these memberships in the room."""
+    rows = await tx.fetch(
+        "SELECT user_id FROM memberships WHERE room_nid = $1 AND membership = ANY($2) AND user_id LIKE $3 ESCAPE '\\'",
+        room_nid,
+        list(memberships),
+        "%:" + _escape_like(server_name),
+    )
+    return [row[0] for row in rows if domain_of(row[0]) == server_name]
+
+
+async def joined_servers(tx: Transaction, room_nid: int) -> list[str]:
+    """The servers with a joined member in the room."""
+    rows = await tx.fetch(
+        "SELECT server FROM room_servers WHERE room_nid = $1 AND joined > 0 ORDER BY server", room_nid
+    )
+    return [row[0] for row in rows]
+
+
+async def is_server_joined(tx: Transaction, room_nid: int, server: str) -> bool:
+    """Whether a member of that server is joined to the room."""
+    return bool(
+        await tx.fetch_value(
+            "SELECT joined FROM room_servers WHERE room_nid = $1 AND server = $2", room_nid, server
+        )
+    )
+
+
+async def share_room(tx: Transaction, one: str, other: str) -> bool:
+    """Whether two users are joined to a room in common."""
+    shared = await tx.fetch_value(
+        "SELECT 1 FROM memberships a JOIN memberships b ON b.room_nid = a.room_nid"
+        " WHERE a.user_id = $1 AND b.user_id = $2 AND a.membership = 'join' AND b.membership = 'join' LIMIT 1",
+        one,
+        other,
+    )
+    return shared is not None
+
+
+async def set_forgotten(tx: Transaction, room_nid: int, user_id: str) -> None:
+    """Hide a room that the user has left from the user."""
+    await tx.execute(
+        "UPDATE memberships SET forgotten = $1 WHERE room_nid = $2 AND user_id = $3", True, room_nid, user_id
+    )
+
+
+async def apply(tx: Transaction, room_nid: int, changes: Sequence[Change], position: int) -> None:
+    """Bring the room's members up to its new current state, which holds from `position` on."""
+    before = await _memberships(tx, room_nid, [change.user_id for change in changes])
+    servers: Counter[str] = Counter()
+    for change in changes:
+        if before.get(change.user_id) == "join":
+            servers[domain_of(change.user_id)] -= 1
+        if change.membership == "join":
+            servers[domain_of(change.user_id)] += 1
+    gone = [change.user_id for change in changes if change.membership is None]
+    if gone:
+        await tx.execute("DELETE FROM memberships WHERE room_nid = $1 AND user_id = ANY($2)", room_nid, gone)
+    await tx.execute_many(
+        "INSERT INTO memberships (room_nid, user_id, membership, event_id, sender, position, forgotten)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (room_nid, user_id) DO UPDATE SET"
+        " membership = excluded.membership, event_id = excluded.event_id, sender = excluded.sender,"
+        " position = CASE WHEN memberships.membership = excluded.membership THEN memberships.position"
+        " ELSE excluded.position END, forgotten = excluded.forgotten",
+        [
+            (room_nid, change.user_id, change.membership, change.event_id, change.sender, position, False)
+            for change in changes
+            if change.membership is not None
+        ],
+    )
+    await _count_servers(tx, room_nid, ((server, delta) for server, delta in servers.items() if delta))
+
+
+async def _memberships(tx: Transaction, room_nid: int, user_ids: list[str]) -> dict[str, str]:
+    rows = await tx.fetch(
+        "SELECT user_id, membership FROM memberships WHERE room_nid = $1 AND user_id = ANY($2)", room_nid, user_ids
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def _count_servers(tx: Transaction, room_nid: int, deltas: Iterable[tuple[str, int]]) -> None:
+    await tx.execute_many(
+        "INSERT INTO room_servers (room_nid, server, joined) VALUES ($1, $2, $3)"
+        " ON CONFLICT (room_nid, server) DO UPDATE SET joined = room_servers.joined + excluded.joined",
+        [(room_nid, server, delta) for server, delta in deltas],
+    )
+
+
+def _escape_like(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
