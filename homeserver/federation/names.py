@@ -1,0 +1,118 @@
+"""The DNS: addresses of names (`/etc/hosts` first) and SRV records, without blocking the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import aiodns
+import pycares
+
+from homeserver.federation.addresses import is_ip_literal
+
+_NO_SUCH_NAME = frozenset({pycares.errno.ARES_ENOTFOUND, pycares.errno.ARES_ENODATA})
+
+
+class UnresolvedName(OSError):
+    """A name did not resolve. `exists` is False if the DNS says that there is none, None if it could not be asked."""
+
+    def __init__(self, name: str, reason: str, *, exists: bool | None) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+        self.reason = reason
+        self.exists = exists
+
+
+@dataclass(frozen=True)
+class SRVRecord:
+    """One SRV record, RFC 2782. `target` has no trailing dot; it is empty if the service is declared absent."""
+
+    target: str
+    port: int
+    priority: int = 0
+    weight: int = 0
+
+
+class Names:
+    """Resolves names with c-ares, which reads `/etc/hosts`, caches by TTL and needs no thread a lookup.
+
+    `servers` are DNS servers to use instead of the system's, as `ip` or `ip:port` (IPv4) with one port for all.
+    Construct it inside a running event loop. Search domains are not applied: server names are global.
+    """
+
+    def __init__(self, servers: Sequence[str] = (), *, timeout: float = 5.0, tries: int = 2) -> None:
+        hosts = [server.rpartition(":")[0] if _has_port(server) else server for server in servers]
+        ports = {int(server.rpartition(":")[2]) if _has_port(server) else 53 for server in servers}
+        if len(ports) > 1:
+            raise ValueError(f"the DNS servers must listen at the same port, found {sorted(ports)}")
+        port = ports.pop() if ports else None
+        self._resolver = aiodns.DNSResolver(
+            nameservers=hosts or None,
+            timeout=timeout,
+            tries=tries,
+            flags=pycares.ARES_FLAG_NOSEARCH,
+            udp_port=port,
+            tcp_port=port,
+        )
+
+    async def addresses(self, name: str) -> list[str]:
+        """The IPv6 and IPv4 addresses of `name` (following CNAME), best first; an IP literal is its own address.
+
+        Raises UnresolvedName if there is none.
+        """
+        if is_ip_literal(name):
+            return [name]
+        try:
+            result = await self._resolver.getaddrinfo(name, port=0, type=socket.SOCK_STREAM)
+        except aiodns.error.DNSError as error:
+            raise _name_error(name, error) from error
+        found = dict.fromkeys(_text(node.addr[0]) for node in result.nodes)
+        if not found:
+            raise UnresolvedName(name, "the name has no address", exists=False)
+        return list(found)
+
+    async def srv(self, name: str) -> list[SRVRecord]:
+        """The SRV records of `name` in no particular order; empty if there are none. Raises UnresolvedName if unknown."""
+        try:
+            answers = await self._resolver.query(name, "SRV")
+        except aiodns.error.DNSError as error:
+            failure = _name_error(name, error)
+            if failure.exists is False:
+                return []
+            raise failure from error
+        return [
+            SRVRecord(_text(answer.host).rstrip("."), answer.port, answer.priority, answer.weight)
+            for answer in answers
+        ]
+
+    async def close(self) -> None:
+        """Give up running lookups and free the sockets."""
+        await self._resolver.close()
+
+
+def _has_port(server: str) -> bool:
+    return server.count(":") == 1
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else value
+
+
+def _name_error(name: str, error: aiodns.error.DNSError) -> UnresolvedName:
+    code = error.args[0] if error.args else None
+    message = str(error.args[1]) if len(error.args) > 1 else str(error)
+    return UnresolvedName(name, message, exists=False if code in _NO_SUCH_NAME else None)
+
+
+async def all_addresses(names: Names, hosts: Sequence[str]) -> dict[str, list[str] | UnresolvedName]:
+    """The addresses of several hosts, or why each has none. For explanations to people."""
+
+    async def one(host: str) -> list[str] | UnresolvedName:
+        try:
+            return await names.addresses(host)
+        except UnresolvedName as error:
+            return error
+
+    return dict(zip(hosts, await asyncio.gather(*map(one, hosts)), strict=True))
