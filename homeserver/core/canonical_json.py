@@ -6,8 +6,8 @@ Spec: https://spec.matrix.org/v1.19/appendices/#canonical-json
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 from canonicaljson import encode_canonical_json
@@ -15,8 +15,8 @@ from canonicaljson import encode_canonical_json
 MAX_INTEGER: Final = 2**53 - 1
 MIN_INTEGER: Final = -(2**53) + 1
 MAX_JSON_DEPTH: Final = 200
-"""How deep objects and arrays may nest in what is received. The specification sets no limit; every implementation
-has one, and a bottomless value would exhaust the stack of whoever encodes it."""
+"""How deep objects and arrays may nest in what is received. The specification sets no limit; every
+implementation has one, and a bottomless value would exhaust the stack of whoever encodes it."""
 
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -32,8 +32,8 @@ class CanonicalJSONError(ValueError):
 def encode_canonical(value: Any) -> bytes:
     """The canonical JSON of a value, in UTF-8. Raises `CanonicalJSONError` if it has none.
 
-    Floats and integers of any size are written as they are, because events of room versions 1 to 5 contain them and
-    their hashes cover them; where they are not allowed, `check_canonical` says so.
+    Floats and integers of any size are written as they are, because events of room versions 1 to 5 contain
+    them and their hashes cover them; where they are not allowed, `check_canonical` says so.
     """
     try:
         return encode_canonical_json(value)
@@ -52,11 +52,12 @@ def _refuse_constant(literal: str) -> NoReturn:
 def _parse_float(literal: str) -> float | int:
     """A number with a fraction or an exponent.
 
-    The specification's example makes 10000000000 of 1e10: an exponent alone does not make a float of an integer. A
-    fraction does, even `1.0`; and events of room versions 1 to 5 are hashed with the fraction they came with.
+    The specification's example makes 10000000000 of 1e10: an exponent alone does not make a float of an
+    integer. A fraction does, even `1.0`; and events of room versions 1 to 5 are hashed with the fraction they
+    came with.
     """
     number = float(literal)
-    if number in (float("inf"), float("-inf")):
+    if not math.isfinite(number):
         raise CanonicalJSONError(f"the number {literal[:40]} is too large")
     if "." not in literal and number.is_integer() and abs(number) <= MAX_INTEGER:
         return int(number)
@@ -82,8 +83,8 @@ _decoder = json.JSONDecoder(
 def decode_json(data: bytes | str, *, max_depth: int = MAX_JSON_DEPTH) -> Any:
     """Decode JSON strictly; raises `CanonicalJSONError` with the reason.
 
-    Refused: what is not UTF-8, lone surrogates, an object with the same key twice, NaN and Infinity, numbers beyond a
-    double's range, and nesting deeper than `max_depth`. Floats pass: see `check_canonical`.
+    Refused: what is not UTF-8, lone surrogates, an object with the same key twice, NaN and Infinity, numbers
+    beyond a double's range, and nesting deeper than `max_depth`. Floats pass: see `check_canonical`.
     """
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
@@ -99,7 +100,8 @@ def decode_json(data: bytes | str, *, max_depth: int = MAX_JSON_DEPTH) -> Any:
         raise CanonicalJSONError(f"not JSON: {error}") from None
     if text.count("{") + text.count("[") > max_depth:
         _check_depth(value, max_depth)
-    if _SURROGATE_ESCAPE.search(text) is not None:
+    # UTF-8 cannot hold a lone surrogate, so one can only come by an escape or in a str.
+    if isinstance(data, str) or _SURROGATE_ESCAPE.search(text) is not None:
         encode_canonical(value)
     return value
 
@@ -123,31 +125,30 @@ def _check_depth(value: Any, max_depth: int) -> None:
 def check_canonical(value: Any, *, strict: bool) -> None:
     """Raise `CanonicalJSONError` unless the value can be canonical JSON.
 
-    `strict` is what room version 6 and later enforce: no floats, and integers within [-(2**53)+1, 2**53-1]. Without
-    it those pass, as servers "MUST NOT strictly enforce" the limits in room versions 1 to 5.
+    `strict` is what room version 6 and later enforce: no floats, and integers within [-(2**53)+1, 2**53-1].
+    Without it those pass, as servers "MUST NOT strictly enforce" the limits in room versions 1 to 5.
 
     Spec: https://spec.matrix.org/v1.19/rooms/v6/#canonical-json
     """
     pending = [value]
     while pending:
         item = pending.pop()
-        kind = type(item)
-        if kind is str or kind is bool or item is None:
+        if isinstance(item, str | bool) or item is None:
             continue
-        if kind is int:
+        if isinstance(item, int):
             if strict and not MIN_INTEGER <= item <= MAX_INTEGER:
                 raise CanonicalJSONError(f"the integer {item} is outside of [-(2**53)+1, (2**53)-1]")
-        elif kind is float:
+        elif isinstance(item, float):
             if strict:
                 raise CanonicalJSONError(f"the number {item} is a float; only integers are allowed")
-            if item != item or item in (float("inf"), float("-inf")):
+            if not math.isfinite(item):
                 raise CanonicalJSONError(f"{item} is not JSON")
-        elif kind is list or kind is tuple:
+        elif isinstance(item, list | tuple):
             pending.extend(item)
-        elif isinstance(item, Mapping):
+        elif isinstance(item, dict):
             for key in item:
-                if type(key) is not str:
+                if not isinstance(key, str):
                     raise CanonicalJSONError(f"the key {key!r} of an object is not a string")
             pending.extend(item.values())
         else:
-            raise CanonicalJSONError(f"a {kind.__name__} is not JSON")
+            raise CanonicalJSONError(f"a {type(item).__name__} is not JSON")

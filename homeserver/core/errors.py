@@ -1,8 +1,8 @@
 """What goes wrong, in the specification's terms.
 
-`MatrixError` is what a client or another server is answered; the functions below it are the only place where an
-errcode meets its HTTP status. `InvalidEvent` is the core's own refusal of a PDU: the core never answers HTTP, so
-services turn it into a `MatrixError` or into a counted rejection.
+`MatrixError` is what a client or another server is answered; the functions below it are the only place where
+an errcode meets its HTTP status. `InvalidEvent` is the core's own refusal of a PDU: the core never answers
+HTTP, so services turn it into a `MatrixError` or into a counted rejection.
 
 Spec: https://spec.matrix.org/v1.19/client-server-api/#standard-error-response
 """
@@ -31,7 +31,8 @@ class MatrixError(Exception):
 
 
 class InvalidEvent(ValueError):
-    """A PDU that is not a valid event of its room version. `reason` says precisely why, for logs and peers."""
+    """A PDU that is not a valid event of its room version. `reason` says precisely why, for logs and
+    peers."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -76,7 +77,8 @@ def missing_param(message: str) -> MatrixError:
 
 
 def unknown_token(message: str, soft_logout: bool = False) -> MatrixError:
-    """401: the access or refresh token is not known. With `soft_logout` the client keeps its data and logs in again.
+    """401: the access or refresh token is not known. With `soft_logout` the client keeps its data and logs in
+    again.
 
     Spec: https://spec.matrix.org/v1.19/client-server-api/#soft-logout
     """

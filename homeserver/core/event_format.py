@@ -2,8 +2,8 @@
 
 These are the first of the checks on receipt: an event that fails them is dropped.
 
-Lengths are bytes of UTF-8 in every room version. The specification knows no other reading ("`state_key` MUST NOT
-exceed 255 bytes") and does not let it depend on the room version.
+Lengths are bytes of UTF-8 in every room version. The specification knows no other reading ("`state_key` MUST
+NOT exceed 255 bytes") and does not let it depend on the room version.
 
 Spec: https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
 Spec: https://spec.matrix.org/v1.19/client-server-api/#size-limits
@@ -49,10 +49,8 @@ def check_pdu(pdu: Mapping[str, Any], rules: RoomRules) -> None:
     with_hashes = rules.event_id_format is EventIDFormat.SERVER_CHOSEN
     _check_references(pdu, "prev_events", MAX_PREV_EVENTS, with_hashes)
     _check_references(pdu, "auth_events", MAX_AUTH_EVENTS, with_hashes)
-    if with_hashes and not is_domain_event_id(_required(pdu, "event_id")):
-        raise InvalidEvent(
-            f"event_id {_shown(pdu['event_id'])} is not an event ID of the form $opaque_id:domain"
-        )
+    if with_hashes:
+        _check_event_id(_required(pdu, "event_id"))
     if not rules.redacts_in_content and not isinstance(pdu.get("redacts", ""), str):
         raise InvalidEvent(f"redacts is {_kind(pdu['redacts'])}, not a string")
     if not isinstance(pdu.get("unsigned", {}), Mapping):
@@ -60,7 +58,8 @@ def check_pdu(pdu: Mapping[str, Any], rules: RoomRules) -> None:
 
 
 def check_event_size(size: int) -> None:
-    """Raise `EventTooLarge` when the event, in bytes of canonical JSON with its signatures, is over the limit."""
+    """Raise `EventTooLarge` when the event, in bytes of canonical JSON with its signatures, is over the
+    limit."""
     if size > MAX_EVENT_BYTES:
         raise EventTooLarge(f"the event has {size} bytes; at most {MAX_EVENT_BYTES} are allowed")
 
@@ -72,16 +71,15 @@ def _check_strings(pdu: Mapping[str, Any]) -> None:
         value = _required(pdu, field)
         if not isinstance(value, str):
             raise InvalidEvent(f"{field} is {_kind(value)}, not a string")
-        size = _size(field, value)
-        if size > MAX_FIELD_BYTES:
-            raise EventTooLarge(f"{field} has {size} bytes; at most {MAX_FIELD_BYTES} are allowed")
+        _check_field_size(field, value)
+        # The specification keeps NUL out of identifiers alone. But type and state key are what state is looked
+        # up by, and PostgreSQL's text cannot hold it, so an event with it could never be stored.
+        if "\0" in value:
+            raise InvalidEvent(f"{field} contains NUL")
     sender = _required(pdu, "sender")
     if not isinstance(sender, str):
         raise InvalidEvent(f"sender is {_kind(sender)}, not a string")
-    if _size("sender", sender) > MAX_FIELD_BYTES:
-        raise EventTooLarge(
-            f"sender has {_size('sender', sender)} bytes; at most {MAX_FIELD_BYTES} are allowed"
-        )
+    _check_field_size("sender", sender)
     if not is_valid_user_id(sender):
         raise InvalidEvent(f"sender {_shown(sender)} is not a user ID")
 
@@ -96,15 +94,21 @@ def _check_room_id(pdu: Mapping[str, Any], rules: RoomRules) -> None:
     room_id = _required(pdu, "room_id")
     if not isinstance(room_id, str):
         raise InvalidEvent(f"room_id is {_kind(room_id)}, not a string")
-    if _size("room_id", room_id) > MAX_FIELD_BYTES:
-        raise EventTooLarge(
-            f"room_id has {_size('room_id', room_id)} bytes; at most {MAX_FIELD_BYTES} are allowed"
-        )
+    _check_field_size("room_id", room_id)
     if rules.room_id_is_create_hash:
         if not is_hash_room_id(room_id):
             raise InvalidEvent(f"room_id {_shown(room_id)} is not ! and the hash of a create event")
     elif not is_domain_room_id(room_id):
         raise InvalidEvent(f"room_id {_shown(room_id)} is not of the form !opaque_id:domain")
+
+
+def _check_event_id(event_id: Any) -> None:
+    """The `event_id` of room versions 1 and 2."""
+    if not isinstance(event_id, str):
+        raise InvalidEvent(f"event_id is {_kind(event_id)}, not a string")
+    _check_field_size("event_id", event_id)
+    if not is_domain_event_id(event_id):
+        raise InvalidEvent(f"event_id {_shown(event_id)} is not of the form $opaque_id:domain")
 
 
 def _check_integers(pdu: Mapping[str, Any], rules: RoomRules) -> None:
@@ -164,11 +168,13 @@ def _integer(pdu: Mapping[str, Any], field: str) -> int:
     return value
 
 
-def _size(field: str, value: str) -> int:
+def _check_field_size(field: str, value: str) -> None:
     try:
-        return len(value.encode())
+        size = len(value) if value.isascii() else len(value.encode())
     except UnicodeEncodeError:
         raise InvalidEvent(f"{field} contains a lone surrogate") from None
+    if size > MAX_FIELD_BYTES:
+        raise EventTooLarge(f"{field} has {size} bytes; at most {MAX_FIELD_BYTES} are allowed")
 
 
 def _kind(value: Any) -> str:

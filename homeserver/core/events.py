@@ -1,8 +1,9 @@
 """Events: their formats in the room versions, hashes, IDs and size limits.
 
-An `Event` holds its PDU (the federation form) as canonical JSON bytes, which are stored and spliced into responses as
-they are. `unsigned` is no part of these bytes: another server's `unsigned` is neither signed nor to be believed, so it
-is neither stored nor passed on; `event.unsigned` holds what came with the event for whoever handles its receipt.
+An `Event` holds its PDU (the federation form) as canonical JSON bytes, which are stored and spliced into
+responses as they are. `unsigned` is no part of these bytes: another server's `unsigned` is neither signed nor
+to be believed, so it is neither stored nor passed on; `event.unsigned` holds what came with the event for
+whoever handles its receipt.
 
 Spec: https://spec.matrix.org/v1.19/server-server-api/#pdus
 """
@@ -12,8 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from signedjson.types import SigningKey
 from unpaddedbase64 import decode_base64, encode_base64
@@ -21,7 +21,7 @@ from unpaddedbase64 import decode_base64, encode_base64
 from homeserver.core.canonical_json import CanonicalJSONError, check_canonical, encode_canonical
 from homeserver.core.errors import InvalidEvent
 from homeserver.core.event_format import check_event_size, check_pdu, is_create
-from homeserver.core.identifiers import domain_of
+from homeserver.core.identifiers import domain_of, is_valid_event_id
 from homeserver.core.redaction import redact_pdu
 from homeserver.core.room_versions import EventIDFormat, RoomRules
 from homeserver.core.signing import event_signed_bytes, key_id_of, signature_of, with_signature
@@ -30,20 +30,21 @@ StateKey: TypeAlias = tuple[str, str]
 """(type, state_key)"""
 
 EventReference: TypeAlias = str | tuple[str, Mapping[str, str] | None]
-"""An entry of `prev_events` or `auth_events`: an event ID, in room versions 1 and 2 with the event's hashes."""
-
-_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+"""An entry of `prev_events` or `auth_events`: an event ID, in room versions 1 and 2 with the event's
+hashes."""
 
 
 class Event:
     """A valid event. Immutable; the fields are read from the JSON when the first of them is asked for.
 
     `rules`: its room version. `event_id`, `room_id`, `type`, `sender`, `content`, `depth`, `origin_server_ts`
-    (milliseconds), `hashes`, `signatures`: as in the specification; `room_id` also for the create events of room
-    version 12, which have none in their JSON. `state_key` is None for what is not a state event.
+    (milliseconds), `hashes`, `signatures`: as in the specification; `room_id` also for the create events of
+    room version 12, which have none in their JSON. `state_key` is None for what is not a state event.
     `prev_event_ids`, `auth_event_ids`: the IDs alone, in the PDU's order, whatever the format.
-    `redacts`: the event an m.room.redaction redacts, wherever the room version keeps it; None for other types.
-    `pdu`: the parsed federation form, never to be changed. `canonical`: its canonical JSON. Both without `unsigned`.
+    `redacts`: the event an m.room.redaction redacts, wherever the room version keeps it; None for other
+    types, and when it is not an event ID.
+    `pdu`: the parsed federation form, never to be changed. `canonical`: its canonical JSON. Both without
+    `unsigned`.
     `unsigned`: what came with the event, unchecked; empty once it was stored.
     """
 
@@ -92,14 +93,14 @@ class Event:
         canonical: bytes,
         *,
         pdu: Mapping[str, Any] | None = None,
-        unsigned: Mapping[str, Any] = _NOTHING,
+        unsigned: Mapping[str, Any] | None = None,
     ) -> None:
         """Of trusted parts: use `parse_pdu`, `load_event` or `make_event`."""
         put = object.__setattr__
         put(self, "rules", rules)
         put(self, "event_id", event_id)
         put(self, "canonical", canonical)
-        put(self, "unsigned", unsigned)
+        put(self, "unsigned", {} if unsigned is None else unsigned)
         if pdu is not None:
             self._fill(pdu)
 
@@ -107,7 +108,7 @@ class Event:
         # Reached only for a slot that is still empty: the JSON has not been read yet.
         if name not in Event.__slots__:
             raise AttributeError(f"an event has no {name!r}")
-        self._fill(json.loads(self.canonical))
+        self._fill(json.loads(self.canonical.decode()))
         return getattr(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -136,7 +137,7 @@ class Event:
         redacts = None
         if event_type == "m.room.redaction":
             redacts = (content if rules.redacts_in_content else pdu).get("redacts")
-        put(self, "redacts", redacts if isinstance(redacts, str) else None)
+        put(self, "redacts", redacts if is_valid_event_id(redacts) else None)
 
     @property
     def is_state(self) -> bool:
@@ -165,13 +166,15 @@ class Event:
 
     @property
     def auth_event_ids_with_create(self) -> tuple[str, ...]:
-        """The auth events with the create event, which room version 12 implies by the room ID instead of listing it.
+        """The auth events with the create event, which room version 12 implies by the room ID instead of
+        listing it.
 
         Spec: https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules
         """
-        if not self.rules.room_id_is_create_hash or "room_id" not in self.pdu:
+        if not self.rules.room_id_is_create_hash or is_create(self.pdu):
             return self.auth_event_ids
-        return (*self.auth_event_ids, "$" + self.room_id[1:])
+        create = "$" + self.room_id[1:]
+        return self.auth_event_ids if create in self.auth_event_ids else (*self.auth_event_ids, create)
 
     def with_signatures(self, signatures: Mapping[str, Mapping[str, str]]) -> Event:
         """The same event with these signatures instead of its own. Raises `EventTooLarge`."""
@@ -258,7 +261,8 @@ def compute_event_id(pdu: Mapping[str, Any], rules: RoomRules) -> str:
 
 
 def reference_to(event: Event) -> EventReference:
-    """The event as an entry of another's `prev_events` or `auth_events`, in the format of its room version."""
+    """The event as an entry of another's `prev_events` or `auth_events`, in the format of its room
+    version."""
     if event.rules.event_id_format is EventIDFormat.SERVER_CHOSEN:
         return (event.event_id, {"sha256": encode_base64(reference_hash(event.pdu, event.rules))})
     return event.event_id
@@ -268,33 +272,33 @@ def parse_pdu(pdu: Mapping[str, Any], rules: RoomRules, *, room_id: str | None =
     """An event of JSON from elsewhere, with its format and sizes validated and its ID computed.
 
     `room_id`: the room it must belong to, where the caller knows it. Raises `InvalidEvent` with the reason
-    (`EventTooLarge` for the size limits). Hashes and signatures are not checked: see `has_valid_content_hash` and
-    `signing.required_signatures`.
+    (`EventTooLarge` for the size limits). Hashes and signatures are not checked: see `has_valid_content_hash`
+    and `signing.required_signatures`.
 
     Spec: https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
     """
     if not isinstance(pdu, Mapping):
         raise InvalidEvent("the event is not an object")
     check_pdu(pdu, rules)
-    unsigned = pdu.get("unsigned", _NOTHING)
     signed = {key: value for key, value in pdu.items() if key != "unsigned"}
     try:
-        # "The complete event MUST NOT be larger than 65536 bytes", so `unsigned` counts though it is not kept.
         check_canonical(pdu, strict=rules.strict_canonical_json)
         canonical = encode_canonical(signed)
-        extra = len(encode_canonical(unsigned)) + len(',"unsigned":') if "unsigned" in pdu else 0
+        # "The complete event MUST NOT be larger than 65536 bytes": `unsigned` counts though it is not kept.
+        extra = len(encode_canonical(pdu["unsigned"])) + len(',"unsigned":') if "unsigned" in pdu else 0
     except CanonicalJSONError as error:
         raise InvalidEvent(f"not canonical JSON: {error.reason}") from None
     check_event_size(len(canonical) + extra)
     event_id = compute_event_id(signed, rules)
-    event = Event(rules, event_id, canonical, pdu=signed, unsigned=unsigned)
+    event = Event(rules, event_id, canonical, pdu=signed, unsigned=pdu.get("unsigned"))
     if room_id is not None and event.room_id != room_id:
         raise InvalidEvent(f"the event is of room {event.room_id}, not {room_id}")
     return event
 
 
 def load_event(canonical: bytes, event_id: str, rules: RoomRules) -> Event:
-    """An event from storage: what `event.canonical` was. It is trusted; its JSON is read when first needed."""
+    """An event from storage: what `event.canonical` was. It is trusted; its JSON is read when first
+    needed."""
     return Event(rules, event_id, canonical)
 
 
@@ -318,11 +322,11 @@ def make_event(
 ) -> Event:
     """A new event of ours, hashed and signed by `server_name`.
 
-    `room_id` is None for the create event of room version 12 and later alone. `state_key` is None for what is not a
-    state event. `prev_events` and `auth_events` as `reference_to` gives them. `depth` is cut to the room version's
-    limit. `redacts` goes where the room version wants it. `event_id` is for room versions 1 and 2 alone, where the
-    caller chooses it. Raises `InvalidEvent` if it would not be a valid event, `EventTooLarge` if it is too large.
-    New events follow canonical JSON in every room version.
+    `room_id` is None for the create event of room version 12 and later alone. `state_key` is None for what is
+    not a state event. `prev_events` and `auth_events` as `reference_to` gives them. `depth` is cut to the
+    room version's limit. `redacts` goes where the room version wants it. `event_id` is for room versions 1
+    and 2 alone, where the caller chooses it. Raises `InvalidEvent` if it would not be a valid event,
+    `EventTooLarge` if it is too large. New events follow canonical JSON in every room version.
     """
     pdu: dict[str, Any] = {
         "type": type,
@@ -347,6 +351,20 @@ def make_event(
             pdu["content"] = {**content, "redacts": redacts}
         else:
             pdu["redacts"] = redacts
+    return _sign_new(pdu, rules, server_name, signing_key, unsigned)
+
+
+def _sign_new(
+    pdu: dict[str, Any],
+    rules: RoomRules,
+    server_name: str,
+    signing_key: SigningKey,
+    unsigned: Mapping[str, Any] | None,
+) -> Event:
+    """Hash, check and sign a new PDU, as another server would check it on receipt.
+
+    Spec: https://spec.matrix.org/v1.19/server-server-api/#adding-hashes-and-signatures-to-outgoing-events
+    """
     try:
         check_canonical(pdu, strict=True)
         pdu["hashes"] = {"sha256": content_hash(pdu)}
@@ -354,18 +372,13 @@ def make_event(
         raise InvalidEvent(f"not canonical JSON: {error.reason}") from None
     check_pdu(pdu, rules)
     message = event_signed_bytes(pdu, rules)
-    pdu["signatures"] = with_signature(
-        {}, server_name, key_id_of(signing_key), signature_of(message, signing_key)
-    )
+    signature = signature_of(message, signing_key)
+    pdu["signatures"] = with_signature({}, server_name, key_id_of(signing_key), signature)
     canonical = encode_canonical(pdu)
     check_event_size(len(canonical))
-    return Event(
-        rules,
-        compute_event_id(pdu, rules),
-        canonical,
-        pdu=json.loads(canonical),  # a copy of its own: the caller may change what it gave us
-        unsigned=dict(unsigned) if unsigned is not None else _NOTHING,
-    )
+    event_id = compute_event_id(pdu, rules)
+    # Parsed again, for a copy of its own: the caller may change the content it gave us.
+    return Event(rules, event_id, canonical, pdu=json.loads(canonical.decode()), unsigned=unsigned)
 
 
 def _references(references: Sequence[EventReference], rules: RoomRules) -> list[Any]:
@@ -388,8 +401,8 @@ def client_event(
 ) -> dict[str, Any]:
     """The form in which clients and application services get the event (ClientEvent).
 
-    `unsigned` is what the server itself adds for this reader (`age`, `transaction_id`, ...); the event's own, from
-    elsewhere, is not shown.
+    `unsigned` is what the server itself adds for this reader (`age`, `transaction_id`, ...); the event's own,
+    from elsewhere, is not shown.
 
     An m.room.redaction has `redacts` in both places, as every room version asks for older and newer clients.
 

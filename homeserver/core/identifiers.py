@@ -1,7 +1,7 @@
 """The grammars of user IDs, room IDs, event IDs, room aliases, server names and mxc URIs.
 
-What comes from elsewhere is held against what the specification makes every server accept (historical user IDs too);
-what is made here is held against the narrower grammar for new identifiers.
+What comes from elsewhere is held against what the specification makes every server accept (historical user
+IDs too); what is made here is held against the narrower grammar for new identifiers.
 
 Spec: https://spec.matrix.org/v1.19/appendices/#identifier-grammar
 """
@@ -30,7 +30,8 @@ _NAMESPACED_ID = re.compile(r"[a-z][a-z0-9._-]{0,254}")
 
 
 class ServerName(NamedTuple):
-    """A server name in its parts. `host` of an IPv6 literal has no brackets; `port` is None when not given."""
+    """A server name in its parts. `host` of an IPv6 literal has no brackets; `port` is None when not
+    given."""
 
     host: str
     port: int | None
@@ -65,8 +66,8 @@ def _server_name(name: str) -> ServerName | str:
         return ServerName(ipv6, port, True)
     host = match["name"]
     if _IPV4.fullmatch(host):
-        # "IPv4 literals must be a sequence of four decimal numbers in the range 0 to 255." Leading zeros are not
-        # ruled out by the grammar, so this does not use ipaddress, which refuses them.
+        # "IPv4 literals must be a sequence of four decimal numbers in the range 0 to 255." Leading zeros are
+        # not ruled out by the grammar, so this does not use ipaddress, which refuses them.
         if any(int(number) > 255 for number in host.split(".")):
             return f"{host} is not an IPv4 address: a number is over 255"
         return ServerName(host, port, True)
@@ -90,7 +91,8 @@ def is_valid_server_name(name: object) -> bool:
 
 
 def domain_of(identifier: str) -> str:
-    """The server name of a user ID, alias, or a room or event ID of the older form: all after the first colon.
+    """The server name of a user ID, alias, or a room or event ID of the older form: all after the first
+    colon.
 
     Raises ValueError when there is none, as in the room IDs of room version 12.
     """
@@ -127,8 +129,8 @@ def _is_localpart_and_domain(identifier: object, sigil: str, *, empty_localpart:
 
 
 def is_valid_user_id(user_id: object) -> bool:
-    """Whether servers MUST accept this as a user ID, historical ones included: any localpart, even an empty one,
-    without `:` and NUL.
+    """Whether servers MUST accept this as a user ID, historical ones included: any localpart, even an empty
+    one, without `:` and NUL.
 
     Spec: https://spec.matrix.org/v1.19/appendices/#historical-user-ids
     """
@@ -136,7 +138,8 @@ def is_valid_user_id(user_id: object) -> bool:
 
 
 def is_compliant_user_id(user_id: object) -> bool:
-    """Whether the user ID may be shown to clients outside of events: its localpart is U+0021 to U+007E, not empty.
+    """Whether the user ID may be shown to clients outside of events: its localpart is U+0021 to U+007E, not
+    empty.
 
     Spec: https://spec.matrix.org/v1.19/appendices/#historical-user-ids
     """
@@ -219,7 +222,8 @@ def is_url_safe_hash_event_id(event_id: object) -> bool:
 
 
 def is_valid_event_id(event_id: object) -> bool:
-    """Whether this can be an event ID of some room version: `$` and at least one character, at most 255 bytes, no NUL.
+    """Whether this can be an event ID of some room version: `$` and at least one character, at most 255
+    bytes, no NUL.
 
     What follows `$` is opaque, as the specification wants event IDs treated.
 
@@ -270,7 +274,8 @@ def is_valid_mxc(uri: object) -> bool:
 
 
 def is_opaque_id(identifier: object) -> bool:
-    """Whether this follows the opaque identifier grammar (device IDs and transaction IDs of ours, tokens, ...).
+    """Whether this follows the opaque identifier grammar (device IDs and transaction IDs of ours, tokens,
+    ...).
 
     Spec: https://spec.matrix.org/v1.19/appendices/#opaque-identifiers
     """

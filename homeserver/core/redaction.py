@@ -33,8 +33,8 @@ def redact_content(content: Mapping[str, Any], event_type: object, rules: RoomRu
         return dict(content)
     kept = {key: value for key, value in content.items() if key in keys}
     if event_type == "m.room.member" and redaction.third_party_invite_signed:
-        # "The `third_party_invite` key of m.room.member events is no longer redacted, but will only contain the
-        # `signed` key after redaction." So an object without `signed` becomes an empty object.
+        # "The `third_party_invite` key of m.room.member events is no longer redacted, but will only contain
+        # the `signed` key after redaction." So an object without `signed` becomes an empty object.
         # Spec: https://spec.matrix.org/v1.19/rooms/v11/#event-format
         invite = content.get("third_party_invite")
         if isinstance(invite, Mapping):

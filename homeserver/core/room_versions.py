@@ -1,7 +1,7 @@
 """Room versions as data: what differs between them, and nothing else.
 
-Each version is its predecessor with `replace(...)`, so that a version's paragraph here says what its page in the
-specification says is new. Code asks for a flag (`rules.knock`), never for a version number.
+Each version is its predecessor with `replace(...)`, so that a version's paragraph here says what its page in
+the specification says is new. Code asks for a flag (`rules.knock`), never for a version number.
 
 Spec: https://spec.matrix.org/v1.19/rooms/
 """
@@ -36,9 +36,10 @@ class RedactionRules:
     """What survives a redaction.
 
     `top_level_keys`: the keys of the event that are kept.
-    `content_keys`: for each event type, the keys of `content` that are kept; None keeps all; a type that is not named
-    keeps none.
-    `third_party_invite_signed`: `content.third_party_invite` of m.room.member is kept with its key `signed` alone.
+    `content_keys`: for each event type, the keys of `content` that are kept; None keeps all; a type that is
+    not named keeps none.
+    `third_party_invite_signed`: `content.third_party_invite` of m.room.member is kept with its key `signed`
+    alone.
     """
 
     top_level_keys: frozenset[str]
@@ -86,12 +87,13 @@ class RoomRules:
     implicit_room_creator: bool = False
     """v11+: the room's creator is the sender of m.room.create; `content.creator` is gone."""
     redaction_auth_in_events: bool = True
-    """v1-2: whether a redaction is allowed is part of the authorisation rules; later it is decided on application."""
+    """v1-2: whether a redaction is allowed is part of the authorisation rules; later it is decided on
+    application."""
     privileged_creators: bool = False
     """v12+: the room's creators have infinite power; `additional_creators`."""
     room_id_is_create_hash: bool = False
-    """v12+: the room ID is the ID of the create event, with `!` for `$`; m.room.create has no `room_id`, and is not
-    listed in `auth_events`."""
+    """v12+: the room ID is the ID of the create event, with `!` for `$`; m.room.create has no `room_id`, and
+    is not listed in `auth_events`."""
 
 
 class UnknownRoomVersion(KeyError):
@@ -152,7 +154,8 @@ _REDACTION_V6 = _REDACTION_V1.without("m.room.aliases")
 # v8: m.room.join_rules keeps `allow`. Spec: https://spec.matrix.org/v1.19/rooms/v8/#redactions
 _REDACTION_V8 = _REDACTION_V6.keeping({"m.room.join_rules": frozenset({"join_rule", "allow"})})
 
-# v9: m.room.member keeps `join_authorised_via_users_server`. Spec: https://spec.matrix.org/v1.19/rooms/v9/#redactions
+# v9: m.room.member keeps `join_authorised_via_users_server`. Spec:
+# https://spec.matrix.org/v1.19/rooms/v9/#redactions
 _REDACTION_V9 = _REDACTION_V8.keeping(
     {"m.room.member": frozenset({"membership", "join_authorised_via_users_server"})}
 )

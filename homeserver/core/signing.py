@@ -1,7 +1,7 @@
 """Signing and verifying JSON objects and events, given keys.
 
-An event is signed over its redacted form without `signatures` and `unsigned`, so a signature survives redaction. The
-same bytes give the reference hash.
+An event is signed over its redacted form without `signatures` and `unsigned`, so a signature survives
+redaction. The same bytes give the reference hash.
 
 Spec: https://spec.matrix.org/v1.19/appendices/#signing-json
 Spec: https://spec.matrix.org/v1.19/server-server-api/#signing-events
@@ -123,7 +123,8 @@ def is_third_party_invite(event: Event) -> bool:
 def authorising_server(event: Event) -> str | None:
     """The server whose user let a restricted join through, if the event names one (v8+).
 
-    Raises `InvalidEvent` when `join_authorised_via_users_server` is not a user ID: then no server can have signed it.
+    Raises `InvalidEvent` when `join_authorised_via_users_server` is not a user ID: then no server can have
+    signed it.
     """
     if (
         not event.rules.restricted_join
@@ -138,9 +139,11 @@ def authorising_server(event: Event) -> str | None:
 
 
 def required_signatures(event: Event) -> frozenset[str]:
-    """The servers whose signature the event must bear; raises `InvalidEvent` if it names one that cannot exist.
+    """The servers whose signature the event must bear; raises `InvalidEvent` if it names one that cannot
+    exist.
 
-    - The sender's server, unless the event is a third-party invite, which a server other than the sender's may send
+    - The sender's server, unless the event is a third-party invite, which a server other than the sender's
+    may send
       and which its `signed` block vouches for (the authorisation rules check that).
     - Room versions 1 and 2: the server in the event ID.
     - Room version 8 and later: the server of `join_authorised_via_users_server`.
@@ -169,8 +172,8 @@ def event_signature_keys(event: Event, server: str) -> list[str]:
 def verify_event_signature(event: Event, server: str, keys: Mapping[str, VerifyKey]) -> bool:
     """Whether the server's signatures on the event hold, by the keys given.
 
-    `keys` are the server's keys by key ID that are known and were valid when the event was made; signatures by others
-    are skipped. True if at least one signature could be checked and all that could be are valid.
+    `keys` are the server's keys by key ID that are known and were valid when the event was made; signatures
+    by others are skipped. True if at least one signature could be checked and all that could be are valid.
     """
     signatures = _signatures_by(event.signatures, server)
     known = [(signatures[key_id], key) for key_id, key in keys.items() if key_id in signatures]
