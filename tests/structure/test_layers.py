@@ -10,6 +10,8 @@ API_MAY_IMPORT = frozenset({"services", "http", "config", "core"})
 LAYERS: dict[str, frozenset[str]] = {
     "core": frozenset(),
     "config": frozenset({"core"}),
+    "tls": frozenset({"config", "core"}),
+    "log": frozenset({"config", "core"}),
     "storage": frozenset({"core"}),
     "federation": frozenset({"core"}),
     "http": frozenset({"core", "config"}),

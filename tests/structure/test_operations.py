@@ -1,4 +1,4 @@
-"""The specification is the index of the code: an operation is served where its name says, or is in not_yet.txt.
+"""The specification is the index of the code: an operation is served where its name says, or in not_yet.txt.
 
 spec_operations.json is the specification's side (scripts/update-spec-operations writes it), the ENDPOINTS of
 the API packages are ours. not_yet.txt only shrinks.
