@@ -93,8 +93,9 @@ class CertificateStore:
                 f"{self.certificate_path}; give the two files of one certificate"
             )
         return (
-            f"tls_certificate_path: {self.certificate_path} and {self.private_key_path} are not a certificate "
-            f"chain and a private key in PEM form ({error}); with certbot they are fullchain.pem and privkey.pem"
+            f"tls_certificate_path: {self.certificate_path} and {self.private_key_path} are not a "
+            f"certificate chain and a private key in PEM form ({error}); with certbot they are fullchain.pem "
+            "and privkey.pem"
         )
 
 

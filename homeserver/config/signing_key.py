@@ -6,10 +6,9 @@ import os
 import secrets
 import string
 from pathlib import Path
-from typing import cast
 
-from nacl.signing import SigningKey
 from signedjson.key import decode_signing_key_base64, generate_signing_key, write_signing_keys
+from signedjson.types import SigningKey
 
 from .convert import Problem
 from .load import ConfigError
@@ -28,8 +27,8 @@ def load_signing_keys(path: Path) -> list[SigningKey]:
     except FileNotFoundError:
         raise _error(
             path,
-            "there is no such file. If this server is new, `python -m homeserver generate-signing-key` writes "
-            "it; if not, put the old file back: other servers know this one by its key",
+            "there is no such file. If this server is new, `python -m homeserver generate-signing-key` "
+            "writes it; if not, put the old file back: other servers know this one by its key",
         ) from None
     except OSError as error:
         message = f"it cannot be read ({error.strerror}); the user that runs the server must be able to"
@@ -47,7 +46,7 @@ def load_signing_keys(path: Path) -> list[SigningKey]:
 def _signing_key(fields: list[str]) -> SigningKey:
     if len(fields) != 3:
         raise ValueError(f"it has {len(fields)} parts")
-    return cast(SigningKey, decode_signing_key_base64(*fields))
+    return decode_signing_key_base64(*fields)
 
 
 def _error(path: Path, message: str) -> ConfigError:
@@ -62,4 +61,4 @@ def create_signing_key(path: Path) -> SigningKey:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         write_signing_keys(file, [key])
-    return cast(SigningKey, key)
+    return key

@@ -13,7 +13,13 @@ OLDER_NAMES = {
 """Older name to the name used here; both are accepted."""
 
 NOT_YET_EFFECTIVE = frozenset(
-    {"url_preview_enabled", "app_service_config_files", "rc_registration_token_validity"}
+    {
+        "app_service_config_files",
+        "max_upload_size",
+        "media_store_path",
+        "rc_registration_token_validity",
+        "url_preview_enabled",
+    }
 )
 """Keys that are checked when the file is read and do nothing yet."""
 

@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from homeserver.core.identifiers import parse_server_name as split_server_name
+from homeserver.core.room_versions import ROOM_VERSIONS
+
 _DURATION_UNITS = {
     "ms": 1,
     "s": 1000,
@@ -22,11 +25,6 @@ _DURATION_UNITS = {
     "y": 365 * 86_400_000,
 }
 _SIZE_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
-
-# https://spec.matrix.org/v1.19/appendices/#server-name, without the semantic checks below.
-_SERVER_NAME = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]{1,255})(?::(?P<port>[0-9]{1,5}))?")
-
-ROOM_VERSIONS = tuple(str(number) for number in range(1, 13))
 
 Parser = Callable[[Any], Any]
 
@@ -78,17 +76,13 @@ class ServerName(str):
 
     @property
     def host(self) -> str:
-        """The host, without a port; an IPv6 literal keeps its brackets."""
-        match = _SERVER_NAME.fullmatch(self)
-        assert match is not None
-        return match["host"]
+        """The host, without port; an IPv6 literal without its brackets."""
+        return split_server_name(self).host
 
     @property
     def port(self) -> int | None:
         """The explicit port, None when there is none."""
-        match = _SERVER_NAME.fullmatch(self)
-        assert match is not None
-        return int(match["port"]) if match["port"] else None
+        return split_server_name(self).port
 
 
 class RoomVersion(str):
@@ -143,19 +137,18 @@ def parse_ip_range(value: Any) -> IPRange:
 def parse_server_name(value: Any) -> ServerName:
     """Read a server name: `example.org`, `example.org:8448`, `192.0.2.1`, `[2001:db8::1]:8448`."""
     allowed = (
-        "a server name such as example.org, matrix.example.org:8448 or [2001:db8::1] (no https://, no slash)"
+        "a server name such as example.org, matrix.example.org:8448 or [2001:db8::1] (no https://, no /)"
     )
-    if not isinstance(value, str) or not (match := _SERVER_NAME.fullmatch(value)):
+    if not isinstance(value, str):
         raise ValueError(allowed)
-    if match["port"] and not 0 < int(match["port"]) < 65536:
+    try:
+        parts = split_server_name(value)
+    except ValueError:
+        raise ValueError(allowed) from None
+    if parts.port == 0:
         raise ValueError("a port between 1 and 65535 in the server name")
     if value != value.lower():
-        raise ValueError("a server name in lower case, since other servers compare it letter by letter")
-    if match["host"].startswith("["):
-        try:
-            ipaddress.IPv6Address(match["host"][1:-1])
-        except ValueError:
-            raise ValueError(allowed) from None
+        raise ValueError("a server name in lower case, since others compare it letter by letter")
     return ServerName(value)
 
 
