@@ -85,10 +85,9 @@ class ClientEvents:
         found: dict[str, dict[str, Any]] = {}
         for seen in events:
             event = seen.stored.event
-            unsigned: dict[str, Any] = {
-                "age": max(0, now - event.origin_server_ts),
-                "membership": seen.membership,
-            }
+            unsigned: dict[str, Any] = {"age": max(0, now - event.origin_server_ts)}
+            if seen.membership is not None:
+                unsigned["membership"] = seen.membership
             if event.event_id in sent:
                 unsigned["transaction_id"] = sent[event.event_id]
             previous = beside.get(replaced.get(event.event_id, ""))

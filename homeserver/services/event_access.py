@@ -20,10 +20,13 @@ VISIBILITY: StateKey = ("m.room.history_visibility", "")
 
 @dataclass(frozen=True, slots=True)
 class SeenEvent:
-    """An event as a user may see it. membership: what the user was in the room at the event, `leave` when nothing."""
+    """An event as a user may see it.
+
+    membership: what the user was in the room at the event, `leave` when nothing; None where nobody asks.
+    """
 
     stored: StoredEvent
-    membership: str
+    membership: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,9 @@ async def visible(
     """
     if not events:
         return []
-    roots = {root for stored in events for root in (stored.state_before, stored.state_after) if root is not None}
+    roots = {
+        root for stored in events for root in (stored.state_before, stored.state_after) if root is not None
+    }
     at = await _at_roots(tx, states, user_id, roots)
     joined_until = await _joined_until(tx, states, events[0].room_nid, user_id)
     seen = []
@@ -55,9 +60,7 @@ async def visible(
     return seen
 
 
-def _circumstances(
-    stored: StoredEvent, at: dict[Digest, _AtRoot], joined_later: bool
-) -> Circumstances:
+def _circumstances(stored: StoredEvent, at: dict[Digest, _AtRoot], joined_later: bool) -> Circumstances:
     # The states before and after an event differ in nothing but what the event itself sets, so asking both changes nothing
     # but for the two kinds of event for which the specification asks both.
     places = [at[root] for root in (stored.state_before, stored.state_after) if root is not None]
@@ -74,7 +77,9 @@ async def _at_roots(
     """The history visibility and the user's membership in each of these states, with one query for all their events."""
     member: StateKey = ("m.room.member", user_id)
     ids = {root: await states.ids(tx, root, [VISIBILITY, member]) for root in roots}
-    found = await stored_events.load_accepted(tx, {event_id for entry in ids.values() for event_id in entry.values()})
+    found = await stored_events.load_accepted(
+        tx, {event_id for entry in ids.values() for event_id in entry.values()}
+    )
 
     def event(root: Digest, key: StateKey) -> Event | None:
         event_id = ids[root].get(key)

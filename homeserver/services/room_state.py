@@ -33,13 +33,17 @@ class RoomStates:
         """The event IDs of all entries."""
         return await state.entries(tx, self._cache, root)
 
-    async def events(self, tx: Transaction, root: Digest, keys: Collection[StateKey]) -> dict[StateKey, Event]:
+    async def events(
+        self, tx: Transaction, root: Digest, keys: Collection[StateKey]
+    ) -> dict[StateKey, Event]:
         """The events of some entries, with one query for all of them."""
         ids = await self.ids(tx, root, keys)
         found = await stored_events.load_accepted(tx, ids.values())
         return {key: found[event_id] for key, event_id in ids.items() if event_id in found}
 
-    async def event(self, tx: Transaction, root: Digest, event_type: str, state_key: str = "") -> Event | None:
+    async def event(
+        self, tx: Transaction, root: Digest, event_type: str, state_key: str = ""
+    ) -> Event | None:
         """The event of one entry."""
         return (await self.events(tx, root, [(event_type, state_key)])).get((event_type, state_key))
 

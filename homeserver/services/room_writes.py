@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import TypeVar
 from weakref import WeakValueDictionary
 

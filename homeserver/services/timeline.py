@@ -109,7 +109,11 @@ class Timeline:
         content = {"room_version": version, **create_content}
         if not rules.implicit_room_creator:
             content["creator"] = creator
-        room_id = None if rules.room_id_is_create_hash else f"!{secrets.token_urlsafe(16)}:{self._identity.server_name}"
+        room_id = (
+            None
+            if rules.room_id_is_create_hash
+            else f"!{secrets.token_urlsafe(16)}:{self._identity.server_name}"
+        )
         first = Draft(creator, "m.room.create", content, "")
         create_event = self._make(rules, room_id, first, Fields((), (), 1))
 

@@ -7,6 +7,7 @@ from enum import IntEnum
 from homeserver.core.events import Event, load_event
 from homeserver.core.room_versions import rules_for
 from homeserver.core.state_map import Digest
+from homeserver.core.stream_tokens import Place
 from homeserver.storage.database import Row, Transaction
 
 BATCH = 500
@@ -73,14 +74,6 @@ class Known:
     def is_outlier(self) -> bool:
         """Whether the event's place in the graph is unknown."""
         return self.position is None
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """A place in a room's history: events are paged by depth, and by position where depths are equal."""
-
-    depth: int
-    position: int
 
 
 _COLUMNS = (
@@ -217,7 +210,9 @@ async def add_pending_redaction(tx: Transaction, target_event_id: str, redaction
     )
 
 
-async def take_pending_redactions(tx: Transaction, target_event_ids: Collection[str]) -> Mapping[str, list[str]]:
+async def take_pending_redactions(
+    tx: Transaction, target_event_ids: Collection[str]
+) -> Mapping[str, list[str]]:
     """The redactions that waited for these events, by target; they wait no longer."""
     waiting: dict[str, list[str]] = {}
     for batch in in_batches(target_event_ids):
@@ -324,7 +319,13 @@ async def sent_event(
 
 
 async def record_sent(
-    tx: Transaction, user_id: str, device_id: str, endpoint: str, transaction_id: str, event_id: str, now_ms: int
+    tx: Transaction,
+    user_id: str,
+    device_id: str,
+    endpoint: str,
+    transaction_id: str,
+    event_id: str,
+    now_ms: int,
 ) -> None:
     """Remember what a device sent with a transaction ID."""
     await tx.execute(

@@ -54,12 +54,16 @@ async def get(tx: Transaction, room_nid: int, user_id: str) -> Membership | None
     return _membership(row) if row else None
 
 
-async def of_user(tx: Transaction, user_id: str, memberships: Collection[str]) -> list[Membership]:
-    """The rooms in which the user has one of these memberships, in the order in which that came to be."""
+async def of_user(
+    tx: Transaction, user_id: str, memberships: Collection[str], *, after: int = -1
+) -> list[Membership]:
+    """The rooms in which the user has had one of these memberships since a position later than `after`, in that order."""
     rows = await tx.fetch(
-        f"SELECT {_COLUMNS} {_FROM} WHERE m.user_id = $1 AND m.membership = ANY($2) ORDER BY m.position",
+        f"SELECT {_COLUMNS} {_FROM} WHERE m.user_id = $1 AND m.membership = ANY($2) AND m.position > $3"
+        " ORDER BY m.position",
         user_id,
         list(memberships),
+        after,
     )
     return [_membership(row) for row in rows]
 
@@ -70,6 +74,21 @@ async def of_room(tx: Transaction, room_nid: int, memberships: Collection[str]) 
         f"SELECT {_COLUMNS} {_FROM} WHERE m.room_nid = $1 AND m.membership = ANY($2) ORDER BY m.user_id",
         room_nid,
         list(memberships),
+    )
+    return [_membership(row) for row in rows]
+
+
+async def first(
+    tx: Transaction, room_nid: int, memberships: Collection[str], *, but: str, limit: int
+) -> list[Membership]:
+    """The `limit` members of the room who have had one of these memberships for longest, without the user `but`."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} {_FROM} WHERE m.room_nid = $1 AND m.membership = ANY($2) AND m.user_id <> $3"
+        " ORDER BY m.position, m.user_id LIMIT $4",
+        room_nid,
+        list(memberships),
+        but,
+        limit,
     )
     return [_membership(row) for row in rows]
 
@@ -165,7 +184,9 @@ async def apply(tx: Transaction, room_nid: int, changes: Sequence[Change], posit
 
 async def _memberships(tx: Transaction, room_nid: int, user_ids: list[str]) -> dict[str, str]:
     rows = await tx.fetch(
-        "SELECT user_id, membership FROM memberships WHERE room_nid = $1 AND user_id = ANY($2)", room_nid, user_ids
+        "SELECT user_id, membership FROM memberships WHERE room_nid = $1 AND user_id = ANY($2)",
+        room_nid,
+        user_ids,
     )
     return {row[0]: row[1] for row in rows}
 

@@ -124,6 +124,19 @@ async def state_at_position(tx: Transaction, room_nid: int, position: int) -> Di
     return bytes(root) if root is not None else EMPTY
 
 
+async def states_changed(tx: Transaction, room_nids: Collection[int], after: int, up_to: int) -> set[int]:
+    """Which of these rooms have another current state than before with `after` < position <= `up_to`."""
+    if not room_nids:
+        return set()
+    rows = await tx.fetch(
+        "SELECT DISTINCT room_nid FROM room_states WHERE room_nid = ANY($1) AND position > $2 AND position <= $3",
+        list(room_nids),
+        after,
+        up_to,
+    )
+    return {row[0] for row in rows}
+
+
 async def forward_extremities(tx: Transaction, room_nid: int) -> list[str]:
     """The IDs of the events that no event of the room refers to yet, in a stable order."""
     rows = await tx.fetch(
@@ -138,7 +151,9 @@ async def change_forward_extremities(
     """Take out the events that are referred to now and put in the new ends of the graph."""
     if remove:
         await tx.execute(
-            "DELETE FROM forward_extremities WHERE room_nid = $1 AND event_id = ANY($2)", room_nid, list(remove)
+            "DELETE FROM forward_extremities WHERE room_nid = $1 AND event_id = ANY($2)",
+            room_nid,
+            list(remove),
         )
     for event_id in add:
         await tx.execute(
@@ -170,7 +185,9 @@ async def change_backward_extremities(
     """Note new gaps in the history (each with the depth of the event that refers to it), and gaps that are filled."""
     if remove:
         await tx.execute(
-            "DELETE FROM backward_extremities WHERE room_nid = $1 AND event_id = ANY($2)", room_nid, list(remove)
+            "DELETE FROM backward_extremities WHERE room_nid = $1 AND event_id = ANY($2)",
+            room_nid,
+            list(remove),
         )
     if add:
         await tx.execute_many(

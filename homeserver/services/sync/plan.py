@@ -1,0 +1,77 @@
+"""Which rooms are in the answer, and from where on each is shown."""
+
+from dataclasses import dataclass, field
+
+from homeserver.core.filters import RoomFilter
+from homeserver.services.sync.request import Reader
+from homeserver.storage import events as stored_events
+from homeserver.storage import memberships, rooms
+from homeserver.storage.memberships import Membership
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRoom:
+    """A room to be shown. since: the position that the reader has seen it up to; None when all of it is new to the reader."""
+
+    membership: Membership
+    since: int | None
+
+
+@dataclass(slots=True)
+class Plan:
+    """The rooms of each section of the answer, and all rooms that the user is joined to (to be woken by them)."""
+
+    joined: list[PlannedRoom] = field(default_factory=list)
+    left: list[PlannedRoom] = field(default_factory=list)
+    invited: list[Membership] = field(default_factory=list)
+    knocked: list[Membership] = field(default_factory=list)
+    watched: list[str] = field(default_factory=list)
+
+
+async def plan(reader: Reader) -> Plan:
+    """Decide which rooms to show."""
+    made = Plan()
+    request = reader.request
+    since, wanted = request.since, request.filter.room
+    mine = await memberships.of_user(reader.tx, reader.user_id, ("join",))
+    made.watched = [membership.room_id for membership in mine]
+    shown = [membership for membership in mine if _in_filter(wanted, membership.room_id)]
+    if since is None or request.full_state:
+        changed = {membership.room_nid for membership in shown}
+    else:
+        nids = [membership.room_nid for membership in shown]
+        changed = await stored_events.rooms_changed(reader.tx, nids, since, reader.position)
+        changed |= await rooms.states_changed(reader.tx, nids, since, reader.position)
+    for membership in shown:
+        if since is not None and membership.position > since:
+            made.joined.append(PlannedRoom(membership, None))
+        elif membership.room_nid in changed:
+            made.joined.append(PlannedRoom(membership, since))
+    await _plan_others(reader, made)
+    return made
+
+
+async def _plan_others(reader: Reader, made: Plan) -> None:
+    """The rooms that the user is not joined to: those where that is news, and on an initial sync the invites and knocks (and
+    what was left, where the filter asks for it)."""
+    since, wanted = reader.request.since, reader.request.filter.room
+    after = -1 if since is None else since
+    kinds = ["invite", "knock"]
+    if since is not None or wanted.include_leave:
+        kinds += ["leave", "ban"]
+    for membership in await memberships.of_user(reader.tx, reader.user_id, kinds, after=after):
+        if not _in_filter(wanted, membership.room_id):
+            continue
+        if membership.membership == "invite":
+            made.invited.append(membership)
+        elif membership.membership == "knock":
+            made.knocked.append(membership)
+        elif not membership.forgotten:
+            made.left.append(PlannedRoom(membership, since))
+
+
+def _in_filter(wanted: RoomFilter, room_id: str) -> bool:
+    """Whether the room filter lets a room through."""
+    if wanted.rooms is not None and room_id not in wanted.rooms:
+        return False
+    return not (wanted.not_rooms and room_id in wanted.not_rooms)

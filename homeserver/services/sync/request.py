@@ -1,0 +1,42 @@
+"""What a client asks of /sync, and what the parts of the answer are built with."""
+
+from dataclasses import dataclass
+
+from homeserver.core.filters import Filter
+from homeserver.core.requester import Requester
+from homeserver.services.client_events import ClientEvents
+from homeserver.services.room_state import RoomStates
+from homeserver.services.sync.lazy_members import SentMembers
+from homeserver.storage.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRequest:
+    """The parameters of /sync. since: a position of the stream; None for an initial sync. timeout_ms: how long to wait.
+
+    Spec: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync
+    """
+
+    requester: Requester
+    filter: Filter
+    since: int | None = None
+    full_state: bool = False
+    timeout_ms: int = 0
+    use_state_after: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One reading of the database for one answer, which shows all up to `position`."""
+
+    tx: Transaction
+    request: SyncRequest
+    position: int
+    states: RoomStates
+    events: ClientEvents
+    sent_members: SentMembers
+
+    @property
+    def user_id(self) -> str:
+        """Who reads."""
+        return self.request.requester.user_id

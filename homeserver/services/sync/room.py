@@ -1,0 +1,85 @@
+"""A room that the user is, or was, joined to."""
+
+from typing import Any
+
+from homeserver.core.state_map import EMPTY, Digest
+from homeserver.services.sync.plan import PlannedRoom
+from homeserver.services.sync.request import Reader
+from homeserver.services.sync.state import MEMBER, Span, lazily, render, state_changes
+from homeserver.services.sync.summary import Summary, summary
+from homeserver.services.sync.timeline import Timeline, timeline
+from homeserver.storage import rooms
+from homeserver.storage.rooms import Room
+
+
+async def joined_room(reader: Reader, room: Room, planned: PlannedRoom) -> dict[str, Any] | None:
+    """The section of a joined room; None when there is nothing to tell."""
+    shown = await timeline(reader, room.room_nid, since=planned.since, until=reader.position)
+    span = await _span(reader, room, planned.since, shown, room.current_state)
+    told = await _summary_if_changed(reader, room, span)
+    body = await _room(reader, span, shown, told)
+    if planned.since is not None and not reader.request.full_state and not told and _is_empty(body):
+        return None
+    if told:
+        body["summary"] = told.body()
+    body["ephemeral"] = {"events": []}
+    return body
+
+
+async def left_room(reader: Reader, room: Room, planned: PlannedRoom) -> dict[str, Any]:
+    """The section of a room that the user has left or is banned from: as it was then, and nothing later."""
+    until = planned.membership.position
+    shown = await timeline(reader, room.room_nid, since=planned.since, until=until)
+    end = await rooms.state_at_position(reader.tx, room.room_nid, until)
+    # Whoever was never joined (a refused invite, a ban from outside) has seen nothing of the room and is told of leaving alone.
+    if not any(seen.membership == "join" or _left(reader, seen.stored.event) for seen in shown.events):
+        end = EMPTY
+    span = await _span(reader, room, planned.since, shown, end)
+    return await _room(reader, span, shown, None)
+
+
+def _left(reader: Reader, event: Any) -> bool:
+    return bool(
+        event.type == MEMBER
+        and event.state_key == reader.user_id
+        and event.content.get("membership") == "leave"
+    )
+
+
+async def _span(reader: Reader, room: Room, since: int | None, shown: Timeline, end: Digest) -> Span:
+    whole = since is None or reader.request.full_state
+    old = EMPTY if whole else await rooms.state_at_position(reader.tx, room.room_nid, since or 0)
+    start = shown.first.state_before if shown.first and shown.first.state_before is not None else end
+    return Span(old, start, end)
+
+
+async def _summary_if_changed(reader: Reader, room: Room, span: Span) -> Summary | None:
+    if span.old != EMPTY:
+        changes = await reader.states.changes(reader.tx, span.old, span.end)
+        if not any(key[0] == MEMBER for key in changes):
+            return None
+    return await summary(reader, room.room_nid, span.end)
+
+
+async def _room(reader: Reader, span: Span, shown: Timeline, told: Summary | None) -> dict[str, Any]:
+    changes = await state_changes(reader, span, shown)
+    if reader.request.filter.room.state.lazy_load_members:
+        heroes = told.heroes if told and told.heroes else ()
+        changes = await lazily(reader, span, shown, changes, heroes)
+    rendered = await reader.events.render(
+        reader.tx, reader.request.requester, shown.events, with_room_id=False
+    )
+    section: dict[str, Any] = {"events": rendered, "limited": shown.limited}
+    if shown.prev_batch:
+        section["prev_batch"] = shown.prev_batch
+    name = "state_after" if reader.request.use_state_after else "state"
+    return {
+        "timeline": section,
+        name: {"events": await render(reader, changes)},
+        "account_data": {"events": []},
+    }
+
+
+def _is_empty(body: dict[str, Any]) -> bool:
+    sections = ("timeline", "state", "state_after")
+    return not any(body[name]["events"] for name in sections if name in body)

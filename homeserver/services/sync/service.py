@@ -1,0 +1,87 @@
+"""/sync itself: read, answer when there is something to tell, else wait until there is."""
+
+import asyncio
+from typing import Any
+
+from homeserver.core.errors import invalid_param
+from homeserver.core.stream_tokens import stream_token
+from homeserver.services.client_events import ClientEvents
+from homeserver.services.notifier import Notifier
+from homeserver.services.room_state import RoomStates
+from homeserver.services.sync.lazy_members import SentMembers
+from homeserver.services.sync.plan import plan
+from homeserver.services.sync.request import Reader, SyncRequest
+from homeserver.services.sync.room import joined_room, left_room
+from homeserver.services.sync.stripped import invited_room, knocked_room
+from homeserver.storage import positions, rooms
+from homeserver.storage.database import Database, Transaction
+
+MAX_TIMEOUT_MS = 10 * 60 * 1000
+
+
+class Sync:
+    """Answers /sync."""
+
+    def __init__(
+        self, database: Database, states: RoomStates, events: ClientEvents, notifier: Notifier
+    ) -> None:
+        """Reads through `database`, waits with `notifier`."""
+        self._database = database
+        self._states = states
+        self._events = events
+        self._notifier = notifier
+        self._sent_members = SentMembers()
+
+    async def sync(self, request: SyncRequest) -> dict[str, Any]:
+        """The answer to /sync: at once when there is something new or all state is asked for, else within the time-out.
+
+        Raises M_INVALID_PARAM for a token of a position that this server has not reached.
+        """
+        if request.since is None:
+            self._sent_members.forget((request.requester.user_id, request.requester.device_id))
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + min(request.timeout_ms, MAX_TIMEOUT_MS) / 1000
+        while True:
+            answer, position, watched = await self._database.read(lambda tx: self._answer(tx, request))
+            left_ms = int((deadline - loop.time()) * 1000)
+            if "rooms" in answer or request.since is None or request.full_state or left_ms <= 0:
+                return answer
+            topics = [request.requester.user_id, *watched]
+            await self._notifier.wait(topics, after=position, timeout_ms=left_ms)
+
+    async def _answer(self, tx: Transaction, request: SyncRequest) -> tuple[dict[str, Any], int, list[str]]:
+        """One reading: the answer, its position, and the rooms that can bring news."""
+        position = await positions.current(tx)
+        if request.since is not None and request.since > position:
+            raise invalid_param(
+                "The since token is newer than anything on this server (was its database restored from a backup?):"
+                " sync again without it"
+            )
+        reader = Reader(tx, request, position, self._states, self._events, self._sent_members)
+        made = await plan(reader)
+        planned = [*made.joined, *made.left]
+        nids = {shown.membership.room_nid for shown in planned}
+        nids |= {membership.room_nid for membership in (*made.invited, *made.knocked)}
+        known = await rooms.by_nids(tx, nids)
+        sections: dict[str, dict[str, Any]] = {"join": {}, "invite": {}, "knock": {}, "leave": {}}
+        for shown in made.joined:
+            body = await joined_room(reader, known[shown.membership.room_nid], shown)
+            if body is not None:
+                sections["join"][shown.membership.room_id] = body
+        for shown in made.left:
+            sections["leave"][shown.membership.room_id] = await left_room(
+                reader, known[shown.membership.room_nid], shown
+            )
+        for membership in made.invited:
+            sections["invite"][membership.room_id] = await invited_room(
+                reader, known[membership.room_nid], membership
+            )
+        for membership in made.knocked:
+            sections["knock"][membership.room_id] = await knocked_room(
+                reader, known[membership.room_nid], membership
+            )
+        answer: dict[str, Any] = {"next_batch": stream_token(position)}
+        filled = {name: section for name, section in sections.items() if section}
+        if filled:
+            answer["rooms"] = filled
+        return answer, position, made.watched

@@ -1,0 +1,85 @@
+"""The `state` of a room (or `state_after`): what changed of it, as far as the timeline does not show it."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import msgspec
+
+from homeserver.core.events import StateKey
+from homeserver.core.filters import matches
+from homeserver.core.state_map import EMPTY, Digest
+from homeserver.services.event_access import SeenEvent
+from homeserver.services.sync.request import Reader
+from homeserver.services.sync.timeline import Timeline
+from homeserver.storage import events as stored_events
+
+MEMBER = "m.room.member"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The states between which a room is shown: as the reader knows it (`old`, EMPTY for nothing), at the start of the
+    timeline, and at its end."""
+
+    old: Digest
+    start: Digest
+    end: Digest
+
+
+async def state_changes(reader: Reader, span: Span, shown: Timeline) -> dict[StateKey, str]:
+    """The entries that the reader needs beside the timeline, by event ID.
+
+    With them and the state events of the timeline the reader arrives at the state at the end, also where state resolution and
+    not an event of the timeline made it so. With `use_state_after` the timeline does not count.
+    """
+    at_end = await reader.states.changes(reader.tx, span.old, span.end)
+    if reader.request.use_state_after:
+        return {key: new for key, (_, new) in at_end.items() if new}
+    in_timeline = shown.ids
+    at_start = await reader.states.changes(reader.tx, span.old, span.start)
+    needed = {key: new for key, (_, new) in at_start.items() if new and new not in in_timeline}
+    needed.update((key, new) for key, (_, new) in at_end.items() if new and new not in in_timeline)
+    return needed
+
+
+async def lazily(
+    reader: Reader, span: Span, shown: Timeline, changes: dict[StateKey, str], heroes: Collection[str]
+) -> dict[StateKey, str]:
+    """The same with only those members who are needed to show the timeline, and not those whom the device knows.
+
+    "When a sync is limited, the server MUST return membership events for events in the gap [...] regardless as to whether or
+    not they are redundant", so what changed since the last answer stays; only where all of the room is new are members left out.
+    Spec: https://spec.matrix.org/v1.19/client-server-api/#lazy-loading-room-members
+    """
+    requester = reader.request.requester
+    device = (requester.user_id, requester.device_id)
+    redundant_too = reader.request.filter.room.state.include_redundant_members
+    in_timeline = shown.ids
+    users = shown.senders | set(heroes)
+    if span.old == EMPTY:
+        users.add(requester.user_id)
+        needed = {key: event_id for key, event_id in changes.items() if key[0] != MEMBER}
+    else:
+        needed = dict(changes)
+    root = span.end if reader.request.use_state_after else span.start
+    keys = [(MEMBER, user_id) for user_id in users]
+    for key, event_id in (await reader.states.ids(reader.tx, root, keys)).items():
+        known = reader.sent_members.was_sent(device, event_id) and not redundant_too
+        if key not in needed and event_id not in in_timeline and (not known or span.old == EMPTY):
+            needed[key] = event_id
+    for key, event_id in needed.items():
+        if key[0] == MEMBER:
+            reader.sent_members.note(device, event_id)
+    return needed
+
+
+async def render(reader: Reader, changes: dict[StateKey, str]) -> list[msgspec.Raw]:
+    """The state events that the filter lets through, in the form for clients."""
+    wanted = reader.request.filter.room.state
+    found = await stored_events.get_many(reader.tx, changes.values())
+    chosen = [
+        SeenEvent(found[event_id], None)
+        for event_id in changes.values()
+        if event_id in found and matches(wanted, found[event_id].event)
+    ]
+    return await reader.events.render(reader.tx, reader.request.requester, chosen, with_room_id=False)
