@@ -1,0 +1,72 @@
+"""Who sent this request: the `X-Matrix` header against the sender's keys.
+
+Spec: https://spec.matrix.org/v1.19/server-server-api/#request-authentication
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from homeserver.core.errors import MatrixError, forbidden, unauthorized
+from homeserver.federation.authentication import (
+    AuthenticationError,
+    check_destination,
+    parse_authorization,
+    verify_request,
+)
+from homeserver.federation.key_ring import KeyRing, KeyUnavailable
+
+
+class RequestAuthenticator:
+    """Authenticates requests of other servers to `server_name`. `clock` gives milliseconds since the epoch."""
+
+    def __init__(
+        self,
+        server_name: str,
+        key_ring: KeyRing,
+        domain_whitelist: frozenset[str] | None = None,
+        *,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._server_name = server_name
+        self._key_ring = key_ring
+        self._domain_whitelist = domain_whitelist
+        self._clock = clock
+
+    async def authenticate(
+        self, method: str, uri: str, authorization: Sequence[str], content: Any = None
+    ) -> str:
+        """The name of the server that sent the request.
+
+        `uri` is path and query exactly as received, `authorization` all Authorization headers (a server may sign with
+        several keys; one good signature is enough), `content` the decoded body or None.
+
+        Raises MatrixError: 401 M_UNAUTHORIZED with the reason, 403 for a server outside of the whitelist.
+        """
+        if not authorization:
+            raise unauthorized("the request has no Authorization header: a proxy may have removed it")
+        problems: list[str] = []
+        for header in authorization[:5]:
+            try:
+                return await self._check(method, uri, header, content)
+            except AuthenticationError as error:
+                problems.append(error.reason)
+            except KeyUnavailable as error:
+                problems.append(str(error))
+        raise unauthorized("; ".join(problems))
+
+    async def _check(self, method: str, uri: str, header: str, content: Any) -> str:
+        parsed = parse_authorization(header)
+        # Before any key is fetched: neither a stranger nor a misdirected request should cause traffic.
+        if self._domain_whitelist is not None and parsed.origin not in self._domain_whitelist:
+            raise _not_whitelisted(parsed.origin)
+        check_destination(parsed, self._server_name)
+        key = await self._key_ring.key(parsed.origin, parsed.key_id, self._clock(), current=True)
+        verify_request(parsed, method, uri, self._server_name, content, {parsed.key_id: key})
+        return parsed.origin
+
+
+def _not_whitelisted(origin: str) -> MatrixError:
+    return forbidden(f"this server does not federate with {origin}")
