@@ -1,9 +1,9 @@
 """The persistent map (type, state_key) -> event ID: a room's state in all its versions.
 
 A map is a trie of immutable nodes (`state_nodes`). A node is known by the digest of its encoding, so that it
-is stored once whoever uses it, and a version of the state *is* the digest of its root. The shape is a function
-of the set of entries alone: two maps are equal exactly if their roots are. A change makes O(log n) new nodes;
-two versions are compared by walking only what differs.
+is stored once whoever uses it, and a version of the state *is* the digest of its root. The shape is a
+function of the set of entries alone: two maps are equal exactly if their roots are. A change makes O(log n)
+new nodes; two versions are compared by walking only what differs.
 
 - A subtree of at most LEAF_SIZE entries is one leaf; a larger one is a branch of up to 16 children.
 - The first step of an entry's path depends on its type alone, and m.room.member has a step to itself: the

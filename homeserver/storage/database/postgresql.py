@@ -1,4 +1,4 @@
-"""PostgreSQL: a pool of connections; readers see a snapshot, writers are serializable and repeated on conflict."""
+"""PostgreSQL: a pool of connections. Readers see a snapshot; writers are serializable, repeated on conflict."""
 
 from __future__ import annotations
 
@@ -26,13 +26,21 @@ T = TypeVar("T")
 
 OLDEST_VERSION = 12
 CONNECT_TIMEOUT_S = 10.0
-MAX_ATTEMPTS = 20
+WRITE_ATTEMPTS = 20
+READ_ATTEMPTS = 3
 
 _CONFLICTS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
-_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.AdminShutdownError, OSError)
+_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    OSError,
+)
+_DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
 # database.args as psycopg2 takes them, by what they are for.
-_ADDRESS = {"host": "host", "port": "port", "user": "user", "password": "password"}
+_ADDRESS = ("host", "port", "user", "password")
 _TLS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl")
 _POOL = ("cp_min", "cp_max")
 
@@ -87,9 +95,16 @@ class PostgreSQLTransaction:
         except UnstorableText as error:
             self.failure = error
             raise
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except _DRIVER_ERRORS as error:
             self.failure = error
             raise translate(error) from error
+
+
+class _Again(Exception):
+    """Nothing was committed, for a reason that may have passed: the unit of work can be run again."""
+
+    def __init__(self, error: DatabaseError) -> None:
+        self.error = error
 
 
 class PostgreSQLDatabase:
@@ -106,31 +121,28 @@ class PostgreSQLDatabase:
 
     async def read(self, work: Work[T]) -> T:
         """See `Database.read`."""
-        for attempt in range(2):
-            tx_failure: Exception | None = None
+        for remaining in reversed(range(READ_ATTEMPTS)):
             try:
                 return await self._attempt(work, "repeatable_read", readonly=True)
-            except DatabaseError as error:
-                tx_failure = error
-                # A connection of the pool may have been lost since it was last used, as when the server restarts.
-                if attempt == 1 or not isinstance(error.__cause__, _LOST):
-                    raise
-                logger.info("PostgreSQL: reading again after: %s", tx_failure)
+            except _Again as again:
+                if not remaining:
+                    raise again.error from again.__cause__
         raise AssertionError("unreachable")
 
     async def write(self, work: Work[T]) -> T:
         """See `Database.write`."""
-        for attempt in range(MAX_ATTEMPTS):
+        for attempt in range(WRITE_ATTEMPTS):
             try:
                 if attempt == 0 and not self._turn.locked():
                     return await self._attempt(work, "serializable", readonly=False)
                 async with self._turn:
                     return await self._attempt(work, "serializable", readonly=False)
-            except DatabaseError as error:
-                if not isinstance(error.__cause__, _CONFLICTS) or attempt == MAX_ATTEMPTS - 1:
-                    raise
-                # Only other processes can still be in the way of who has the turn.
-                await asyncio.sleep(random.uniform(0, 0.001 * 2 ** min(attempt, 9)) if attempt else 0)
+            except _Again as again:
+                if attempt == WRITE_ATTEMPTS - 1:
+                    raise again.error from again.__cause__
+            if attempt:
+                # Whoever has the turn and is still not let through contends with another process.
+                await asyncio.sleep(random.uniform(0, 0.001 * 2 ** min(attempt, 9)))
         raise AssertionError("unreachable")
 
     async def close(self) -> None:
@@ -144,6 +156,8 @@ class PostgreSQLDatabase:
     ) -> T:
         if self._closed:
             raise DatabaseError("The database has been closed.", "The server is shutting down.")
+        tx: PostgreSQLTransaction | None = None
+        committing = False
         try:
             async with self._pool.acquire() as connection:
                 tx = PostgreSQLTransaction(connection)
@@ -151,15 +165,21 @@ class PostgreSQLDatabase:
                     async with connection.transaction(isolation=isolation, readonly=readonly):
                         result = await work(tx)
                         if tx.failure is not None:
-                            # COMMIT would be answered by a silent ROLLBACK.
+                            # PostgreSQL would answer COMMIT with a silent ROLLBACK.
                             raise DatabaseError(
                                 "The unit of work went on after a statement of it failed."
                             ) from tx.failure
+                        committing = True
                 finally:
                     tx.ended = True
                 return result
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            raise translate(error) from error
+        except Exception as error:
+            cause = error if tx is None or tx.failure is None else tx.failure
+            if isinstance(cause, _CONFLICTS) or (isinstance(cause, _LOST) and not committing):
+                raise _Again(translate(cause)) from cause
+            if isinstance(error, _DRIVER_ERRORS):
+                raise translate(error) from error
+            raise
 
 
 def translate(error: BaseException) -> DatabaseError:
@@ -173,7 +193,8 @@ def translate(error: BaseException) -> DatabaseError:
         )
     if isinstance(error, _LOST):
         return DatabaseError(
-            f"The connection to PostgreSQL was lost: {error}.", "Look at PostgreSQL's log; see that it runs."
+            f"The connection to PostgreSQL was lost: {error}.",
+            "See that PostgreSQL runs, and look at its log. If this was a write, it may or may not be done.",
         )
     if isinstance(error, asyncpg.InsufficientResourcesError):
         return DatabaseError(
@@ -242,7 +263,7 @@ def _pool_arguments(args: Mapping[str, Any]) -> dict[str, Any]:
     known = {*_ADDRESS, *_TLS, *_POOL, "database", "dbname", "application_name", "connect_timeout"}
     for name in args.keys() - known:
         logger.warning("database.args.%s is not known for psycopg2 and has no effect.", name)
-    found = {ours: args[name] for name, ours in _ADDRESS.items() if args.get(name) is not None}
+    found = {name: args[name] for name in _ADDRESS if args.get(name) is not None}
     for name in ("port", "cp_min", "cp_max"):
         value = args.get(name)
         if value is not None and not str(value).isdecimal():
@@ -287,7 +308,7 @@ async def open_postgresql(args: Mapping[str, Any]) -> PostgreSQLDatabase:
         if pool is not None:
             await pool.close()
         raise
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+    except (*_DRIVER_ERRORS, ValueError) as error:
         if pool is not None:
             pool.terminate()
         raise _connection_error(error, where, str(arguments.get("user", "(default)"))) from error

@@ -1,0 +1,131 @@
+"""A private PostgreSQL server for the tests: on a Unix socket, in a temporary directory, without fsync."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import asyncpg
+
+SUPERUSER = "tester"
+_READY = "database system is ready to accept connections"
+
+
+class PostgreSQLMissing(Exception):
+    """PostgreSQL cannot be started here; the message says why."""
+
+
+@dataclass(frozen=True)
+class PostgreSQLServer:
+    """A running server. `socket_directory` is what clients take as the host."""
+
+    socket_directory: str
+    process: subprocess.Popen[str]
+
+    async def admin(self, database: str = "postgres") -> asyncpg.Connection:
+        """A connection as the superuser."""
+        return await asyncpg.connect(host=self.socket_directory, user=SUPERUSER, database=database)
+
+    async def execute(self, statement: str, database: str = "postgres") -> None:
+        """Run one statement as the superuser."""
+        connection = await self.admin(database)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    def arguments(self, database: str) -> dict[str, object]:
+        """`database.args` for a database of this server."""
+        return {"host": self.socket_directory, "user": SUPERUSER, "database": database, "cp_max": 8}
+
+
+def find_programs() -> Path:
+    """The directory with initdb and postgres. Raises PostgreSQLMissing."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    if debian:
+        return debian[-1].parent
+    in_path = shutil.which("initdb")
+    if in_path is None:
+        raise PostgreSQLMissing(
+            "PostgreSQL's initdb is neither in /usr/lib/postgresql nor in PATH (Debian: postgresql)"
+        )
+    return Path(in_path).resolve().parent
+
+
+def _unprivileged() -> str | None:
+    """The user to run PostgreSQL as when we are root, which it refuses; None when we are not."""
+    if os.getuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name).pw_name
+    raise PostgreSQLMissing(
+        "PostgreSQL refuses to run as root, and there is neither user postgres nor nobody"
+    )
+
+
+def _initialise(programs: Path, data: Path, user: str | None) -> None:
+    command = [programs / "initdb", "-D", data, "-U", SUPERUSER, "-A", "trust", "-E", "UTF8"]
+    done = subprocess.run(
+        [*command, "--locale=C", "--no-sync"],
+        user=user,
+        extra_groups=[] if user else None,
+        cwd=data.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise PostgreSQLMissing(f"initdb failed: {done.stderr.strip()}")
+
+
+def _wait_until_ready(log: IO[str]) -> None:
+    """Read the server's log until it is ready, then go on reading so that the pipe does not fill."""
+    seen: list[str] = []
+    for line in log:
+        seen.append(line)
+        if _READY in line:
+            threading.Thread(target=lambda: [None for _ in log], daemon=True).start()
+            return
+    raise PostgreSQLMissing(f"postgres did not start: {''.join(seen).strip()}")
+
+
+@contextlib.contextmanager
+def postgresql_server() -> Iterator[PostgreSQLServer]:
+    """Run a server for as long as the context lasts. Raises PostgreSQLMissing."""
+    programs = find_programs()
+    user = _unprivileged()
+    # Not pytest's directory: others cannot enter it, and the path of a socket must be short.
+    with tempfile.TemporaryDirectory(prefix="hs-pg-") as name:
+        directory = Path(name)
+        if user is not None:
+            shutil.chown(directory, user)
+        data = directory / "data"
+        _initialise(programs, data, user)
+        options = ["fsync=off", "full_page_writes=off", "listen_addresses=", "max_connections=60"]
+        process = subprocess.Popen(
+            [programs / "postgres", "-D", data, "-k", directory, *(x for o in options for x in ("-c", o))],
+            user=user,
+            extra_groups=[] if user else None,
+            cwd=directory,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        try:
+            _wait_until_ready(process.stderr)
+            yield PostgreSQLServer(name, process)
+        finally:
+            process.send_signal(3)  # SIGQUIT: at once, nothing here is kept
+            process.wait()
+            process.stderr.close()
