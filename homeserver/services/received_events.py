@@ -1,0 +1,105 @@
+"""The first checks of events that come from other servers: format, signatures, content hash.
+
+Spec: https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from homeserver.core.errors import InvalidEvent
+from homeserver.core.events import Event, has_valid_content_hash, parse_pdu, redact
+from homeserver.core.room_versions import RoomRules
+
+IN_THREAD_ABOVE = 8
+BATCH = 100
+
+
+class EventSignatures(Protocol):
+    """What checks signatures: `federation.key_ring.KeyRing`."""
+
+    async def verify_events(self, events: Iterable[Event]) -> Mapping[str, str | None]:
+        """Event ID to None if the required signatures hold, else to the reason."""
+        ...
+
+
+@dataclass(slots=True)
+class Received:
+    """What was left of some PDUs after the checks.
+
+    `events` by ID; those whose content hash is wrong are redacted, and their IDs are in `redacted`. `dropped`: the reasons for
+    those that were dropped, by event ID where it could be told.
+    """
+
+    events: dict[str, Event] = field(default_factory=dict)
+    redacted: set[str] = field(default_factory=set)
+    dropped: dict[str, str] = field(default_factory=dict)
+
+
+class ReceivedEvents:
+    """Turns PDUs into events that may be trusted to be what their senders' servers signed."""
+
+    def __init__(self, signatures: EventSignatures) -> None:
+        """`signatures` has the keys of all servers."""
+        self._signatures = signatures
+
+    async def check(self, pdus: Sequence[Any], rules: RoomRules, room_id: str) -> Received:
+        """Checks 1 to 3 for PDUs that should be of this room. Never raises for what is wrong with a PDU."""
+        received = Received()
+        parsed: dict[str, Event] = {}
+        for batch in _batches(pdus):
+            events, dropped = await _off_loop(len(pdus), _parse, batch, rules, room_id)
+            parsed.update(events)
+            received.dropped.update(dropped)
+        problems = await self._signatures.verify_events(parsed.values())
+        signed = []
+        for event_id, event in parsed.items():
+            # 2. "Passes signature checks, otherwise it is dropped."
+            problem = problems[event_id]
+            if problem is None:
+                signed.append(event)
+            else:
+                received.dropped[event_id] = problem
+        # 3. "Passes hash checks, otherwise it is redacted before being processed further."
+        for batch in _batches(signed):
+            for event, whole in await _off_loop(len(signed), _hashed, batch):
+                received.events[event.event_id] = event
+                if not whole:
+                    received.redacted.add(event.event_id)
+        return received
+
+
+def _parse(pdus: Sequence[Any], rules: RoomRules, room_id: str) -> tuple[dict[str, Event], dict[str, str]]:
+    """1. "Is a valid event, otherwise it is dropped." """
+    events: dict[str, Event] = {}
+    dropped: dict[str, str] = {}
+    for pdu in pdus:
+        try:
+            event = parse_pdu(pdu, rules, room_id=room_id)
+        except InvalidEvent as invalid:
+            dropped[claimed_event_id(pdu)] = invalid.reason
+        else:
+            events[event.event_id] = event
+    return events, dropped
+
+
+def _hashed(events: Sequence[Event]) -> list[tuple[Event, bool]]:
+    return [(event, True) if has_valid_content_hash(event) else (redact(event), False) for event in events]
+
+
+def claimed_event_id(pdu: Any) -> str:
+    """A name for a PDU that cannot be read: the event ID it gives, or a placeholder."""
+    event_id = pdu.get("event_id") if isinstance(pdu, Mapping) else None
+    return event_id[:255] if isinstance(event_id, str) else "(no event ID)"
+
+
+def _batches(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+
+
+async def _off_loop(total: int, work: Any, *args: Any) -> Any:
+    """Run it in a thread when there is much of it, so that the event loop stays free."""
+    return await asyncio.to_thread(work, *args) if total > IN_THREAD_ABOVE else work(*args)

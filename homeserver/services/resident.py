@@ -1,0 +1,180 @@
+"""The resident server's side of a join: the template, and taking the signed event into the room.
+
+Spec: https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from homeserver.core import errors
+from homeserver.core.errors import InvalidEvent, MatrixError
+from homeserver.core.events import Event, has_valid_content_hash, parse_pdu
+from homeserver.core.identifiers import domain_of, is_valid_user_id
+from homeserver.core.signing import authorising_server, sign_event_as
+from homeserver.services.auth_chains import auth_chain
+from homeserver.services.identity import Identity
+from homeserver.services.peer_access import known_room
+from homeserver.services.received_events import EventSignatures
+from homeserver.services.restricted_joins import authorising_user
+from homeserver.services.room_graph import MissingEvents, Verdict
+from homeserver.services.room_state import RoomStates
+from homeserver.services.timeline import Draft, Timeline
+from homeserver.storage import events as stored_events
+from homeserver.storage import memberships
+from homeserver.storage.database import Database, Transaction
+from homeserver.storage.events import EventStatus
+from homeserver.storage.rooms import Room
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class JoinAnswer:
+    """What send_join is answered: the state before the join, its auth chain, and the event with our signature."""
+
+    event: Event
+    state: list[Event]
+    auth_chain: list[Event]
+    servers_in_room: list[str]
+
+
+class ResidentJoins:
+    """Lets users of other servers into rooms that we are in."""
+
+    def __init__(
+        self,
+        database: Database,
+        states: RoomStates,
+        timeline: Timeline,
+        signatures: EventSignatures,
+        identity: Identity,
+    ) -> None:
+        """Events go into rooms through `timeline`; `signatures` has the keys of the other servers."""
+        self._database = database
+        self._states = states
+        self._timeline = timeline
+        self._signatures = signatures
+        self._identity = identity
+
+    async def make_join(
+        self, origin: str, room_id: str, user_id: str, versions: Collection[str]
+    ) -> dict[str, Any]:
+        """The template of a join event: `{"room_version", "event"}`. `versions`: the room versions that `origin` supports.
+
+        Raises MatrixError: M_FORBIDDEN, M_NOT_FOUND, M_INCOMPATIBLE_ROOM_VERSION and those of restricted rooms.
+        Spec: https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1make_joinroomiduserid
+        """
+        if not is_valid_user_id(user_id) or domain_of(user_id) != origin:
+            raise errors.forbidden(f"{user_id} is not a user of {origin}")
+
+        async def work(tx: Transaction) -> dict[str, Any]:
+            room = await self._joinable_room(tx, room_id, origin)
+            if room.version not in versions:
+                raise errors.incompatible_room_version(room.version)
+            content: dict[str, Any] = {"membership": "join"}
+            authoriser = await authorising_user(tx, self._states, room, user_id, self._identity.server_name)
+            if authoriser is not None:
+                content["join_authorised_via_users_server"] = authoriser
+            draft = Draft(user_id, "m.room.member", content, user_id)
+            event = await self._timeline.template(tx, room, draft)
+            return {"room_version": room.version, "event": {**event, "origin": self._identity.server_name}}
+
+        return await self._database.read(work)
+
+    async def send_join(self, origin: str, room_id: str, event_id: str, pdu: Mapping[str, Any]) -> JoinAnswer:
+        """Take a signed join event into the room and send it on to the room's other servers.
+
+        Raises MatrixError: M_INVALID_PARAM for an event that is not a join of a user of `origin`, M_FORBIDDEN when the room does
+        not let the user in, M_NOT_FOUND for a room that we are not in, and those of restricted rooms.
+        Spec: https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid
+        """
+        room = await self._database.read(lambda tx: self._joinable_room(tx, room_id, origin))
+        event = _join_event(origin, room, event_id, pdu)
+        await self._check_authorisation(room, event)
+        # Our signature goes on before the check, because a restricted join needs it; it says only that we pass the event on.
+        event = sign_event_as(event, self._identity.server_name, self._identity.signing_key)
+        problem = (await self._signatures.verify_events([event]))[event.event_id]
+        if problem is not None:
+            raise errors.invalid_param(
+                f"The join event {event_id} does not pass the signature check: {problem}"
+            )
+        if not has_valid_content_hash(event):
+            raise errors.invalid_param(f"The content hash of the join event {event_id} is wrong")
+        await self._accept(origin, event)
+        return await self._database.read(lambda tx: self._answer(tx, room, event))
+
+    async def _joinable_room(self, tx: Transaction, room_id: str, origin: str) -> Room:
+        room = await known_room(tx, self._states, room_id, origin)
+        if not await memberships.is_server_joined(tx, room.room_nid, self._identity.server_name):
+            raise errors.not_found(f"This server is not in the room {room_id}")
+        return room
+
+    async def _check_authorisation(self, room: Room, event: Event) -> None:
+        """See to it that we vouch for nobody who meets no condition, though the event may claim that we do."""
+        try:
+            server = authorising_server(event)
+        except InvalidEvent as invalid:
+            raise errors.invalid_param(invalid.reason) from invalid
+        if server is None:
+            return
+        if server != self._identity.server_name:
+            raise errors.invalid_param(f"The join is authorised by a user of {server}, not of this server")
+        await self._database.read(
+            lambda tx: authorising_user(tx, self._states, room, event.sender, self._identity.server_name)
+        )
+
+    async def _accept(self, origin: str, event: Event) -> None:
+        try:
+            outcome, _, _ = await self._timeline.accept(event.room_id, event, relay_except={origin})
+        except MissingEvents as missing:
+            raise errors.invalid_param(
+                f"The join event refers to events that are not known here: {missing}"
+            ) from missing
+        refused_before = (
+            outcome.verdict is Verdict.DUPLICATE and outcome.stored_as is not EventStatus.ACCEPTED
+        )
+        if refused_before or outcome.verdict in (Verdict.REJECTED, Verdict.SOFT_FAILED):
+            reason = outcome.refusal.reason if outcome.refusal else outcome.verdict.value
+            log.info("join of %s to %s refused: %s", event.sender, event.room_id, outcome.refusal)
+            raise errors.forbidden(f"{event.sender} may not join {event.room_id}: {reason}")
+
+    async def _answer(self, tx: Transaction, room: Room, event: Event) -> JoinAnswer:
+        stored = await stored_events.get(tx, event.event_id)
+        if stored is None or stored.state_before is None:
+            raise errors.not_found(f"The state before {event.event_id} is not known")
+        state = await self._states.all_events(tx, stored.state_before)
+        chain = await auth_chain(tx, [event, *state.values()])
+        servers = await memberships.joined_servers(tx, room.room_nid)
+        return JoinAnswer(event, list(state.values()), list(chain.values()), servers)
+
+
+def _join_event(origin: str, room: Room, event_id: str, pdu: Mapping[str, Any]) -> Event:
+    """The event of a send_join request, as far as it can be checked without the room."""
+    try:
+        event = parse_pdu(pdu, room.rules, room_id=room.room_id)
+    except InvalidEvent as invalid:
+        raise errors.invalid_param(
+            f"Not a valid event of room version {room.version}: {invalid.reason}"
+        ) from invalid
+    problem = None
+    if event.event_id != event_id:
+        problem = f"its ID is {event.event_id}, not {event_id}"
+    elif event.type != "m.room.member":
+        problem = f"its type is {event.type}, not m.room.member"
+    elif event.content.get("membership") != "join":
+        problem = "its membership is not join"
+    elif event.sender_domain != origin:
+        problem = f"its sender {event.sender} is not a user of {origin}"
+    elif event.state_key != event.sender:
+        problem = "its state_key is not its sender"
+    if problem:
+        raise _invalid(problem)
+    return event
+
+
+def _invalid(problem: str) -> MatrixError:
+    return errors.invalid_param(f"This is not a join event that can be accepted: {problem}")

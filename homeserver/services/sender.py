@@ -1,0 +1,328 @@
+"""Sends what is in the outbox to other servers: one transaction at a time to each, as soon as there is something.
+
+What must arrive is in the database; here are only the servers that are being sent to, and those that do not answer. A server
+with nothing to get costs nothing, and nobody polls: a commit wakes the queue, a timer wakes it after a failure.
+
+Spec: https://spec.matrix.org/v1.19/server-server-api/#transactions
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import Any
+
+from prometheus_client import Counter
+
+from homeserver.core.backoff import BackoffPolicy, retry_delay_ms
+from homeserver.core.canonical_json import encode_canonical
+from homeserver.federation.errors import FederationError
+from homeserver.services.clock import Clock
+from homeserver.storage import destinations, outbox
+from homeserver.storage.database import Database, Transaction
+from homeserver.storage.destinations import Failing
+from homeserver.storage.outbox import Unanswered
+
+log = logging.getLogger(__name__)
+
+SendTransaction = Callable[[str, str, bytes], Awaitable[Mapping[str, Any]]]
+"""(destination, transaction ID, body as canonical JSON) -> the answer. Raises FederationError."""
+
+MAX_PDUS = 50
+MAX_EDUS = 100
+MAX_WAITING_EDUS = 1_000
+MAX_IN_FLIGHT = 200
+"""Transactions on their way at the same time, over all destinations."""
+
+CATCH_UP_AFTER_MS = 3_600_000
+"""A server that was away for longer gets only the newest event of each room: it fetches the rest itself."""
+
+PAUSE_AFTER_FAILURE_MS = 5_000
+LONGEST_PAUSE_MS = 600_000
+"""Hearing from a server has it tried again at once, but no sooner after a failed try than this for each failure: it
+may reach us and yet be out of our reach."""
+
+STOP_GRACE_S = 0.5
+
+# What a server answers to a body it will never take.
+REFUSED = frozenset({"M_BAD_JSON", "M_NOT_JSON", "M_TOO_LARGE", "M_INVALID_PARAM"})
+
+sent_transactions = Counter(
+    "homeserver_federation_sent_transactions_total",
+    "Transactions to other servers, by how they ended.",
+    ["result"],
+)
+sent_pdus = Counter(
+    "homeserver_federation_sent_pdus_total",
+    "PDUs in answered transactions, by the other server's verdict.",
+    ["result"],
+)
+
+
+@dataclass(slots=True)
+class _Peer:
+    """A server that is being sent to, or that does not answer."""
+
+    name: str
+    task: asyncio.Task[None] | None = None
+    timer: asyncio.TimerHandle | None = None
+    failing: Failing | None = None
+    attempted_ms: int = 0
+    woken: bool = False
+    unanswered: Unanswered | None = None
+    looked_up: bool = False  # whether `unanswered` has been read from the database
+    limit: int = MAX_PDUS
+    edus: dict[object, bytes] = field(default_factory=dict)
+
+
+class Sender:
+    """The queues to other servers."""
+
+    def __init__(
+        self,
+        database: Database,
+        send: SendTransaction,
+        server_name: str,
+        clock: Clock,
+        policy: BackoffPolicy,
+        random: Random,
+    ) -> None:
+        """`send` makes the request; `policy` and `random` say when to repeat a failed one."""
+        self._database = database
+        self._send = send
+        self._server_name = server_name
+        self._clock = clock
+        self._policy = policy
+        self._random = random
+        self._peers: dict[str, _Peer] = {}
+        self._slots = asyncio.Semaphore(MAX_IN_FLIGHT)
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Take up what was left undone when the server stopped."""
+
+        async def work(tx: Transaction) -> tuple[list[str], list[Failing]]:
+            return await outbox.waiting(tx), await destinations.failing(tx)
+
+        waiting, failing = await self._database.read(work)
+        for row in failing:
+            peer = self._peers[row.destination] = _Peer(row.destination, failing=row)
+            self._wait(peer, row.retry_at)
+        if failing:
+            log.info("%d servers did not answer when last tried; they are tried again in time", len(failing))
+        self.wake(name for name in waiting if name not in self._peers)
+
+    async def stop(self) -> None:
+        """Let transactions on their way end, for a moment; what is not answered by then is repeated after the next start."""
+        self._stopping = True
+        tasks = [peer.task for peer in self._peers.values() if peer.task]
+        for peer in self._peers.values():
+            if peer.timer:
+                peer.timer.cancel()
+        if tasks:
+            _, pending = await asyncio.wait(tasks, timeout=STOP_GRACE_S)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+
+    def wake(self, names: Iterable[str]) -> None:
+        """There is something new in the outbox for these servers."""
+        for name in names:
+            peer = self._peers.setdefault(name, _Peer(name))
+            if peer.failing is None:
+                self._begin(peer)
+
+    def heard_from(self, name: str) -> None:
+        """A server has made a request that bears its signature: if it did not answer before, it may now."""
+        peer = self._peers.get(name)
+        if peer is None or peer.failing is None or peer.task is not None:
+            return
+        pause = min(PAUSE_AFTER_FAILURE_MS * peer.failing.failures, LONGEST_PAUSE_MS)
+        self._wait(peer, min(peer.failing.retry_at, peer.attempted_ms + pause))
+
+    def queue_edu(
+        self, names: Iterable[str], edu_type: str, content: Mapping[str, Any], *, replaces: object = None
+    ) -> None:
+        """Send an EDU to these servers. It is not kept: those that do not answer now never get it.
+
+        A waiting EDU with the same `replaces` is overtaken by this one.
+        Spec: https://spec.matrix.org/v1.19/server-server-api/#edus
+        """
+        edu = encode_canonical({"edu_type": edu_type, "content": content})
+        for name in names:
+            peer = self._peers.setdefault(name, _Peer(name))
+            if peer.failing is None:
+                peer.edus[object() if replaces is None else (edu_type, replaces)] = edu
+                while len(peer.edus) > MAX_WAITING_EDUS:
+                    peer.edus.pop(next(iter(peer.edus)))
+                self._begin(peer)
+
+    def _wait(self, peer: _Peer, until_ms: int) -> None:
+        if peer.timer:
+            peer.timer.cancel()
+        delay = max(0, until_ms - self._clock()) / 1000
+        peer.timer = asyncio.get_running_loop().call_later(delay, self._begin, peer)
+
+    def _begin(self, peer: _Peer) -> None:
+        """Have the peer's queue emptied, or see to it that whoever does so looks once more."""
+        peer.woken = True
+        if peer.timer:
+            peer.timer.cancel()
+            peer.timer = None
+        if peer.task is None and not self._stopping:
+            peer.task = asyncio.create_task(self._drain(peer), name=f"send to {peer.name}")
+
+    async def _drain(self, peer: _Peer) -> None:
+        """Send until there is nothing left or the server does not answer."""
+        try:
+            async with self._slots:
+                while not self._stopping and await self._send_next(peer):
+                    pass
+        except Exception:
+            log.exception("sending to %s failed for a reason of our own; it is tried again later", peer.name)
+            await self._failed(peer, None, "an error of our own, see the log")
+        finally:
+            peer.task = None
+            if peer.woken:
+                self._begin(peer)
+            elif peer.failing is None:
+                self._peers.pop(peer.name, None)
+
+    async def _send_next(self, peer: _Peer) -> bool:
+        """Send one transaction; False when there was none or it failed."""
+        peer.woken = False
+        transaction, edus = await self._next(peer)
+        if transaction is None:
+            return False
+        peer.attempted_ms = self._clock()
+        try:
+            answer = await self._send(peer.name, transaction.transaction_id, transaction.body)
+        except asyncio.CancelledError:
+            await self._database.write(lambda tx: outbox.keep_unanswered(tx, peer.name, transaction))
+            raise
+        except FederationError as error:
+            return await self._unsuccessful(peer, transaction, error)
+        for key, edu in edus.items():
+            if peer.edus.get(key) is edu:
+                del peer.edus[key]
+        await self._succeeded(peer, transaction, answer)
+        return True
+
+    async def _next(self, peer: _Peer) -> tuple[Unanswered | None, dict[object, bytes]]:
+        """The transaction to send now: the unanswered one, or a new one; with the waiting EDUs that are in it."""
+        if peer.unanswered:
+            return peer.unanswered, {}
+        catching_up = peer.failing and self._clock() - peer.failing.failing_since > CATCH_UP_AFTER_MS
+
+        async def work(tx: Transaction) -> tuple[Unanswered | None, list[outbox.Queued]]:
+            kept = None if peer.looked_up else await outbox.unanswered(tx, peer.name)
+            if catching_up:
+                dropped = await outbox.keep_newest_per_room(tx, peer.name)
+                log.info("%s was away for long: it fetches %d older events itself", peer.name, dropped)
+            return kept, await outbox.oldest(tx, peer.name, peer.limit)
+
+        kept, queued = await (self._database.write(work) if catching_up else self._database.read(work))
+        peer.looked_up = True
+        if kept:
+            peer.unanswered = kept
+            return kept, {}
+        edus = dict(list(peer.edus.items())[:MAX_EDUS])
+        if not queued and not edus:
+            if peer.failing:  # what it did not answer is not needed any more
+                await self._works(peer)
+            return None, {}
+        body = self._body([row.canonical for row in queued], list(edus.values()))
+        nids = tuple(row.event_nid for row in queued)
+        peer.unanswered = Unanswered(secrets.token_urlsafe(12), nids, body)
+        return peer.unanswered, edus
+
+    def _body(self, pdus: list[bytes], edus: list[bytes]) -> bytes:
+        """The transaction as canonical JSON: what is signed and what is sent."""
+        origin = encode_canonical(self._server_name)
+        parts = [b'{"edus":[', b",".join(edus), b'],"origin":', origin, b',"origin_server_ts":']
+        return b"".join([*parts, str(self._clock()).encode(), b',"pdus":[', b",".join(pdus), b"]}"])
+
+    async def _succeeded(self, peer: _Peer, transaction: Unanswered, answer: Mapping[str, Any]) -> None:
+        """Take what was sent out of the outbox."""
+        was_failing = peer.failing
+
+        async def work(tx: Transaction) -> None:
+            await outbox.done(tx, peer.name, transaction.event_nids)
+            if was_failing:
+                await destinations.set_working(tx, peer.name)
+
+        await self._database.write(work)
+        if was_failing:
+            log.info("%s answers again", peer.name)
+        peer.unanswered, peer.failing, peer.limit = None, None, MAX_PDUS
+        sent_transactions.labels("ok").inc()
+        _note_verdicts(peer.name, answer, len(transaction.event_nids))
+
+    async def _works(self, peer: _Peer) -> None:
+        await self._database.write(partial(destinations.set_working, destination=peer.name))
+        peer.failing = None
+
+    async def _unsuccessful(self, peer: _Peer, transaction: Unanswered, error: FederationError) -> bool:
+        """Decide on a transaction that did not succeed; True to go on at once."""
+        sent_transactions.labels(error.stage).inc()
+        told = error.stage == "http" and error.status in (400, 413) and error.errcode in REFUSED
+        if not told and error.stage != "request" and error.status != 413:
+            await self._failed(peer, transaction, str(error.reason))
+            return False
+        # The server will never take this body: find the event that is to blame by sending fewer at a time.
+        if len(transaction.event_nids) > 1:
+            peer.limit = max(1, len(transaction.event_nids) // 2)
+            dropped: tuple[int, ...] = ()
+        elif not told and error.stage != "request":  # a proxy's limit, which somebody may raise
+            await self._failed(peer, transaction, str(error.reason))
+            return False
+        else:
+            dropped = transaction.event_nids
+            log.warning(
+                "%s does not take an event of ours, which it will not get: %s", peer.name, error.reason
+            )
+            sent_pdus.labels("dropped").inc(len(dropped))
+            peer.limit = MAX_PDUS
+        await self._database.write(lambda tx: outbox.done(tx, peer.name, dropped))
+        peer.unanswered = None
+        peer.edus.clear()
+        return True
+
+    async def _failed(self, peer: _Peer, transaction: Unanswered | None, reason: str) -> None:
+        """Note the failure and when to try again."""
+        now = self._clock()
+        failures = peer.failing.failures + 1 if peer.failing else 1
+        delay = retry_delay_ms(failures, self._random.random(), self._policy)
+        since = peer.failing.failing_since if peer.failing else now
+        failing = Failing(peer.name, since, failures, now + delay, reason[:1_000])
+
+        peer.failing = failing
+        peer.edus.clear()
+        self._wait(peer, failing.retry_at)
+
+        async def work(tx: Transaction) -> None:
+            await destinations.set_failing(tx, failing)
+            if transaction:
+                await outbox.keep_unanswered(tx, peer.name, transaction)
+
+        await self._database.write(work)
+        level = logging.WARNING if failures == 1 else logging.INFO
+        log.log(level, "%s does not answer (%s); next try in %d s", peer.name, reason, delay // 1000)
+
+
+def _note_verdicts(name: str, answer: Mapping[str, Any], count: int) -> None:
+    """Count and log what the other server says of the PDUs."""
+    verdicts = answer.get("pdus")
+    refused = 0
+    if isinstance(verdicts, dict):
+        for event_id, verdict in verdicts.items():
+            if isinstance(verdict, dict) and "error" in verdict:
+                refused += 1
+                log.info("%s refuses our event %s: %.500s", name, event_id, verdict["error"])
+    sent_pdus.labels("refused").inc(min(refused, count))
+    sent_pdus.labels("accepted").inc(max(0, count - refused))
