@@ -138,6 +138,12 @@ def settings_from(
     if report.errors:
         raise ConfigError(source, report.errors)
     settings = _normalise(Settings(**values), base, report)
+    if "federation_ip_range_blocklist" not in document:
+        federation = settings.federation
+        federation = msgspec.structs.replace(
+            federation, federation_ip_range_blocklist=federation.ip_range_blocklist
+        )
+        settings = msgspec.structs.replace(settings, federation=federation)
     if report.errors:
         raise ConfigError(source, report.errors)
     return Loaded(settings, tuple(report.warnings), tuple(report.notes))
@@ -257,8 +263,6 @@ def _fill_defaults(document: dict[str, Any], name: Any) -> None:
     document.setdefault("media_store_path", f"{data}/media_store")
     document.setdefault("listeners", default_listeners(name))
     document.setdefault("database", {"name": "sqlite3", "args": {"database": f"{data}/homeserver.db"}})
-    if "federation_ip_range_blocklist" not in document and "ip_range_blocklist" in document:
-        document["federation_ip_range_blocklist"] = document["ip_range_blocklist"]
 
 
 def default_listeners(name: Any) -> list[dict[str, Any]]:
@@ -284,6 +288,10 @@ def _normalise(settings: Settings, base: Path, report: Report) -> Settings:
     """Check what concerns several settings, and make the forms that the program expects."""
     _check_tls(settings, report)
     _check_listeners(settings.server.listeners, report)
+    for index, contact in enumerate(settings.server.well_known_support.contacts):
+        if contact.matrix_id is None and contact.email_address is None:
+            message = "it needs a matrix_id or an email_address"
+            report.errors.append(Problem(f"well_known_support.contacts[{index}]", message))
     registration = settings.registration
     if (
         registration.enable_registration
