@@ -72,8 +72,8 @@ def _check_strings(pdu: Mapping[str, Any]) -> None:
         if not isinstance(value, str):
             raise InvalidEvent(f"{field} is {_kind(value)}, not a string")
         _check_field_size(field, value)
-        # The specification keeps NUL out of identifiers alone. But type and state key are what state is looked
-        # up by, and PostgreSQL's text cannot hold it, so an event with it could never be stored.
+        # The specification keeps NUL out of identifiers only. But state is looked up by type and state key,
+        # and PostgreSQL's text cannot hold NUL: an event with it could never be stored.
         if "\0" in value:
             raise InvalidEvent(f"{field} contains NUL")
     sender = _required(pdu, "sender")

@@ -19,6 +19,8 @@ MAX_IDENTIFIER_BYTES: Final = 255
 _SERVER_NAME = re.compile(
     r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[0-9A-Za-z.-]{1,255}))(?::(?P<port>[0-9]{1,5}))?"
 )
+# "They should consist of a series of labels separated by `.`": so `..` is no name, and no path either.
+_LABELS = re.compile(r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*\.?")
 _IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
 _LOCALPART = re.compile(r"[a-z0-9._=/+-]+")
 _COMPLIANT_LOCALPART = re.compile(r"[!-9;-~]+")
@@ -71,6 +73,8 @@ def _server_name(name: str) -> ServerName | str:
         if any(int(number) > 255 for number in host.split(".")):
             return f"{host} is not an IPv4 address: a number is over 255"
         return ServerName(host, port, True)
+    if _LABELS.fullmatch(host) is None:
+        return "a label of the DNS name is empty"
     return ServerName(host, port, False)
 
 
