@@ -54,7 +54,9 @@ async def visible(
         if stored.status != stored_events.EventStatus.ACCEPTED or stored.position is None:
             continue
         circumstances = _circumstances(stored, at, stored.position <= joined_until)
-        if may_see(circumstances):
+        # Whoever refuses an invite, or whose invite is taken back, is told so, whatever the history visibility is.
+        own = stored.event.type == "m.room.member" and stored.event.state_key == user_id
+        if own or may_see(circumstances):
             after = at.get(stored.state_after) if stored.state_after is not None else None
             seen.append(SeenEvent(stored, (after.membership if after else None) or "leave"))
     return seen

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nacl.signing import SigningKey
+from signedjson.types import SigningKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from homeserver.core.state_resolution import resolve
 from homeserver.storage import events as stored_events
 from homeserver.storage import state
 from homeserver.storage.database import Transaction
+from homeserver.storage.events import EventStatus
 
 RESOLUTIONS_KEPT = 1_000
 
@@ -98,12 +99,16 @@ async def _drive(
     tx: Transaction, rules: RoomRules, state_sets: Sequence[Mapping[StateKey, str]]
 ) -> dict[StateKey, str]:
     """Run state resolution, fetching the events that it asks for."""
-    steps = resolve(rules, state_sets)
-    found: Mapping[str, Event] | None = None
-    while True:
-        try:
-            wanted = steps.send(found) if found is not None else next(steps)
-        except StopIteration as done:
-            result: dict[StateKey, str] = done.value
-            return result
-        found = await stored_events.load_accepted(tx, wanted)
+    rejected: set[str] = set()
+    steps = resolve(rules, state_sets, rejected=rejected)
+    try:
+        wanted = next(steps)
+        while True:
+            found = await stored_events.get_many(tx, wanted)
+            rejected.update(
+                event_id for event_id, stored in found.items() if stored.status is EventStatus.REJECTED
+            )
+            wanted = steps.send({event_id: stored.event for event_id, stored in found.items()})
+    except StopIteration as done:
+        result: dict[StateKey, str] = done.value
+        return result

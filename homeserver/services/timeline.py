@@ -118,13 +118,17 @@ class Timeline:
         create_event = self._make(rules, room_id, first, Fields((), (), 1))
 
         async def work(tx: Transaction) -> tuple[str, Committed | None]:
+            event = create_event
+            # A room ID that is the create event's hash is taken when the same user has just created another such room.
+            while await rooms.get(tx, event.room_id):
+                event = self._make(rules, room_id, first, Fields((), (), 1), event.origin_server_ts + 1)
             writer = await GraphWriter.create(
-                tx, self._states, self._identity.server_name, create_event.room_id, version
+                tx, self._states, self._identity.server_name, event.room_id, version
             )
-            _accepted(await writer.add(create_event, local=True, relay_except=()))
+            _accepted(await writer.add(event, local=True, relay_except=()))
             for draft in drafts:
                 await self._add(writer, draft)
-            return create_event.room_id, await writer.close()
+            return event.room_id, await writer.close()
 
         return await self._writes.run(create_event.room_id, work)
 
@@ -183,7 +187,9 @@ class Timeline:
             max((end.event.depth for end in ends), default=0) + 1,
         )
 
-    def _make(self, rules: RoomRules, room_id: str | None, draft: Draft, fields: Fields) -> Event:
+    def _make(
+        self, rules: RoomRules, room_id: str | None, draft: Draft, fields: Fields, now: int | None = None
+    ) -> Event:
         server_name = self._identity.server_name
         chosen = rules.event_id_format is EventIDFormat.SERVER_CHOSEN
         try:
@@ -199,7 +205,7 @@ class Timeline:
                 prev_events=fields.prev_events,
                 auth_events=fields.auth_events,
                 depth=fields.depth,
-                origin_server_ts=self._clock(),
+                origin_server_ts=self._clock() if now is None else now,
                 redacts=draft.redacts,
                 event_id=f"${secrets.token_urlsafe(18)}:{server_name}" if chosen else None,
             )

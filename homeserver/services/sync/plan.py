@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from homeserver.core.filters import RoomFilter
 from homeserver.services.sync.request import Reader
 from homeserver.storage import events as stored_events
 from homeserver.storage import memberships, rooms
@@ -35,7 +34,7 @@ async def plan(reader: Reader) -> Plan:
     since, wanted = request.since, request.filter.room
     mine = await memberships.of_user(reader.tx, reader.user_id, ("join",))
     made.watched = [membership.room_id for membership in mine]
-    shown = [membership for membership in mine if _in_filter(wanted, membership.room_id)]
+    shown = [membership for membership in mine if wanted.allows_room(membership.room_id)]
     if since is None or request.full_state:
         changed = {membership.room_nid for membership in shown}
     else:
@@ -60,7 +59,7 @@ async def _plan_others(reader: Reader, made: Plan) -> None:
     if since is not None or wanted.include_leave:
         kinds += ["leave", "ban"]
     for membership in await memberships.of_user(reader.tx, reader.user_id, kinds, after=after):
-        if not _in_filter(wanted, membership.room_id):
+        if not wanted.allows_room(membership.room_id):
             continue
         if membership.membership == "invite":
             made.invited.append(membership)
@@ -68,10 +67,3 @@ async def _plan_others(reader: Reader, made: Plan) -> None:
             made.knocked.append(membership)
         elif not membership.forgotten:
             made.left.append(PlannedRoom(membership, since))
-
-
-def _in_filter(wanted: RoomFilter, room_id: str) -> bool:
-    """Whether the room filter lets a room through."""
-    if wanted.rooms is not None and room_id not in wanted.rooms:
-        return False
-    return not (wanted.not_rooms and room_id in wanted.not_rooms)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import msgspec
 
 from homeserver.core.events import StateKey
-from homeserver.core.filters import matches
 from homeserver.core.state_map import EMPTY, Digest
 from homeserver.services.event_access import SeenEvent
 from homeserver.services.sync.request import Reader
@@ -78,8 +77,8 @@ async def render(reader: Reader, changes: dict[StateKey, str]) -> list[msgspec.R
     wanted = reader.request.filter.room.state
     found = await stored_events.get_many(reader.tx, changes.values())
     chosen = [
-        SeenEvent(found[event_id], None)
-        for event_id in changes.values()
-        if event_id in found and matches(wanted, found[event_id].event)
+        SeenEvent(stored, None)
+        for stored in (found[event_id] for event_id in changes.values() if event_id in found)
+        if wanted.allows(stored.event.type, stored.event.sender, stored.event.content)
     ]
     return await reader.events.render(reader.tx, reader.request.requester, chosen, with_room_id=False)

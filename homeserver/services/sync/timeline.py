@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from homeserver.core.filters import RoomEventFilter, matches
+from homeserver.core.filters import RoomEventFilter
 from homeserver.core.stream_tokens import Place, place_token
 from homeserver.services.event_access import SeenEvent, visible
 from homeserver.services.sync.request import Reader
@@ -11,6 +11,9 @@ from homeserver.storage.events import StoredEvent
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 1_000
+READ_AT_LEAST = 100
+"""How many events are read at once when the filter may leave most of them out."""
+
 MAX_READS = 20
 """How often more events are read when the filter or the history visibility let too few through."""
 
@@ -52,22 +55,33 @@ async def timeline(reader: Reader, room_nid: int, *, since: int | None, until: i
     first: StoredEvent | None = None
     upper, more = until, True
     for _ in range(MAX_READS):
+        missing = limit - len(found)
         batch, more = await stored_events.timeline(
-            reader.tx, room_nid, after=since or 0, up_to=upper, limit=max(limit - len(found), 1)
+            reader.tx,
+            room_nid,
+            after=since or 0,
+            up_to=upper,
+            limit=missing if wanted.lets_all_through else max(missing, READ_AT_LEAST),
         )
-        if not batch:
-            break
-        if len(found) >= limit:
-            more = True
-            break
-        found = _wanted(wanted, await visible(reader.tx, reader.states, reader.user_id, batch)) + found
-        first = batch[0]
-        upper = (first.position or 1) - 1
-        if not more:
+        if batch:
+            seen = _wanted(wanted, await visible(reader.tx, reader.states, reader.user_id, batch))
+            first = batch[0]
+            if len(seen) > missing:
+                seen, more = seen[len(seen) - missing :], True
+                first = seen[0].stored if seen else batch[-1]
+            found = seen + found
+            upper = (first.position or 1) - 1
+        if not more or len(found) >= limit:
             break
     limited = more or (since is None and first is not None and first.event.type != "m.room.create")
     return Timeline(found, limited, first)
 
 
 def _wanted(wanted: RoomEventFilter, events: list[SeenEvent]) -> list[SeenEvent]:
-    return [seen for seen in events if matches(wanted, seen.stored.event)]
+    if wanted.lets_all_through:
+        return events
+    return [
+        seen
+        for seen in events
+        if wanted.allows(seen.stored.event.type, seen.stored.event.sender, seen.stored.event.content)
+    ]
