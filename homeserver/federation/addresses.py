@@ -1,7 +1,8 @@
 """Which IP addresses this server may connect to.
 
-Other servers choose host names for us (server names, redirects, SRV targets), and a name can resolve to anything, so the
-address itself is what is checked, each time a socket is about to be connected: see `connector`.
+Other servers choose host names for us (server names, redirects, SRV targets), and a name can resolve to
+anything, so the address itself is what is checked, each time a socket is about to be connected: see
+`connector`.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ DEFAULT_BLOCKLIST: tuple[str, ...] = (
 
 _ALWAYS_BLOCKED = ("0.0.0.0/32", "::/128")  # connecting to "no address" reaches this machine itself
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")  # deprecated
 
 
 class BlockedAddress(OSError):
@@ -73,10 +75,15 @@ class AddressFilter:
         object.__setattr__(self, "allowlist", _networks(allowlist))
 
     def blocking_network(self, address: str) -> str | None:
-        """The blocked range that `address` (an IP literal, no brackets) is in, or None if it may be connected to."""
-        for form in _forms(ipaddress.ip_address(address)):
+        """The blocked range that `address` (an IP literal, no brackets) is in, or None if it may be connected
+        to.
+        """
+        forms = _forms(ipaddress.ip_address(address))
+        if any(_containing(form, self.allowlist) for form in forms):
+            return None
+        for form in forms:
             network = _containing(form, self.blocklist)
-            if network is not None and _containing(form, self.allowlist) is None:
+            if network is not None:
                 return str(network)
         return None
 
@@ -104,9 +111,7 @@ def _forms(address: Address) -> tuple[Address, ...]:
         return (address, address.sixtofour)
     if address.teredo is not None:
         return (address, address.teredo[1])
-    if (
-        address in _NAT64 or int(address) >> 32 == 0 and int(address) > 1
-    ):  # the latter: IPv4-compatible, deprecated
+    if address in _NAT64 or address in _IPV4_COMPATIBLE:
         return (address, ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
     return (address,)
 

@@ -20,9 +20,10 @@ from homeserver.core.identifiers import is_valid_server_name
 from homeserver.core.signing import key_id_of, signature_of
 
 _SCHEME = re.compile(r"x-matrix[ \t]+", re.IGNORECASE | re.ASCII)
-# A value is quoted, with backslash pairs, or bare. "For compatibility with older servers, the recipient should allow
-# colons to be included in values without requiring the value to be enclosed in quotes": everything up to a comma or
-# white space is taken, which also lets base64 signatures and IPv6 literals through.
+# A value is quoted, with backslash pairs, or bare. "For compatibility with older servers, the recipient
+# should allow colons to be included in values without requiring the value to be enclosed in quotes":
+# everything up to a comma or white space is taken, which also lets base64 signatures and IPv6 literals
+# through.
 _PARAMETER = re.compile(
     r"""[ \t]*(?P<name>[!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*=[ \t]*"""
     r"""(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^\s,"]*))[ \t]*(?:,|$)""",
@@ -33,7 +34,9 @@ _MAX_HEADER_LENGTH = 4096
 
 @dataclass(frozen=True)
 class XMatrix:
-    """The parameters of an `Authorization: X-Matrix` header. `destination` is None if an older server left it out."""
+    """The parameters of an `Authorization: X-Matrix` header. `destination` is None if an older server left it
+    out.
+    """
 
     origin: str
     destination: str | None
@@ -54,8 +57,8 @@ def signed_object(
 ) -> dict[str, Any]:
     """The JSON object that a request's signature is made over, without signatures.
 
-    `uri` is the target as sent: path from `/_matrix` on and query, percent-encoded. `content` is the parsed body, None
-    if there is none. `destination` is left out if None, as the servers that do not send it do.
+    `uri` is the target as sent: path from `/_matrix` on and query, percent-encoded. `content` is the parsed
+    body, None if there is none. `destination` is left out if None, as the servers that do not send it do.
     """
     signed: dict[str, Any] = {"method": method, "uri": uri, "origin": origin}
     if destination is not None:
@@ -66,7 +69,9 @@ def signed_object(
 
 
 def request_bytes(method: str, uri: str, origin: str, destination: str, content: bytes | None) -> bytes:
-    """The canonical JSON of `signed_object`, with `content` given as canonical JSON already: it is not parsed again."""
+    """The canonical JSON of `signed_object`, with `content` given as canonical JSON already: it is not parsed
+    again.
+    """
     # The other keys all sort after "content".
     rest = encode_canonical(signed_object(method, uri, origin, destination))
     return rest if content is None else b'{"content":' + content + b"," + rest[1:]
@@ -82,8 +87,9 @@ def authorization_header(
 ) -> str:
     """The value of the Authorization header of a request. `content` is the body as canonical JSON.
 
-    "For compatibility with older servers, the sender should only include one space after X-Matrix, only use lower-case
-    names, avoid using backslashes in parameter values, and avoid including whitespace around the commas".
+    "For compatibility with older servers, the sender should only include one space after X-Matrix, only use
+    lower-case names, avoid using backslashes in parameter values, and avoid including whitespace around the
+    commas".
     """
     message = request_bytes(method, uri, origin, destination, content)
     signature, key_id = signature_of(message, signing_key), key_id_of(signing_key)
@@ -134,8 +140,8 @@ def _parse_parameters(text: str) -> dict[str, str]:
 def check_destination(header: XMatrix, server_name: str) -> None:
     """Raise AuthenticationError if the request was made for another server than `server_name`.
 
-    "If this property is included, but the value does not match the receiving server's name, the receiving server must
-    deny the request with an HTTP status code 401 Unauthorized."
+    "If this property is included, but the value does not match the receiving server's name, the receiving
+    server must deny the request with an HTTP status code 401 Unauthorized."
     """
     if header.destination is not None and header.destination != server_name:
         raise AuthenticationError(

@@ -1,8 +1,9 @@
 """The aiohttp connector that only connects to allowed addresses.
 
-Two places look at the address: the resolver leaves out blocked addresses and explains a name that has no other, and the
-socket factory checks the very address that is connected to. The second is the guarantee: it runs for every connection,
-for IP literals and after each redirect, and there is no second lookup between check and connect.
+Two places look at the address: the resolver leaves out blocked addresses and explains a name that has no
+other, and the socket factory checks the very address that is connected to. The second is the guarantee: it
+runs for every connection, for IP literals and after each redirect, and there is no second lookup between
+check and connect.
 """
 
 from __future__ import annotations

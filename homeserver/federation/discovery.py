@@ -1,7 +1,8 @@
 """Server name to host, port, `Host` header and certificate name: the decisions, without IO.
 
-`discover` is a generator. It yields what it needs to know (`FetchWellKnown`, `LookUpSRV`), is sent the answer, and
-returns a `Destination` that carries every step it took with the reason, so that a failure can be explained to people.
+`discover` is a generator. It yields what it needs to know (`FetchWellKnown`, `LookUpSRV`), is sent the
+answer, and returns a `Destination` that carries every step it took with the reason, so that a failure can be
+explained to people.
 
 Spec: https://spec.matrix.org/v1.19/server-server-api/#resolving-server-names
 """
@@ -55,7 +56,8 @@ Answer = WellKnownAnswer | SRVAnswer
 class Step:
     """One step of the discovery. `section` is its number in the specification's list ("3.4").
 
-    `action` is what was looked at, `outcome` what was found, `decided` whether this step gave the destination.
+    `action` is what was looked at, `outcome` what was found, `decided` whether this step gave the
+    destination.
     """
 
     section: str
@@ -76,8 +78,9 @@ class Candidate:
 class Destination:
     """How to reach a server. `candidates` are to be tried in their order.
 
-    `host_header` is the Host header of requests. `tls_name` is the name (or IP literal) that the certificate must be
-    valid for; it is sent as SNI if it is a name. `delegated` is the name of a valid .well-known, if there was one.
+    `host_header` is the Host header of requests. `tls_name` is the name (or IP literal) that the certificate
+    must be valid for; it is sent as SNI if it is a name. `delegated` is the name of a valid .well-known, if
+    there was one.
     """
 
     server_name: str
@@ -101,7 +104,8 @@ Discovery = Generator[Question, Answer, Destination]
 
 
 def discover(server_name: str, random: Callable[[], float]) -> Discovery:
-    """Find where `server_name` is. `random` gives numbers in [0, 1) for the choice among SRV records of equal priority.
+    """Find where `server_name` is. `random` gives numbers in [0, 1) for the choice among SRV records of equal
+    priority.
 
     Raises DiscoveryError if the name is no server name or its service is declared absent.
     """
@@ -110,10 +114,10 @@ def discover(server_name: str, random: Callable[[], float]) -> Discovery:
     name = parse_server_name(server_name)
     steps: list[Step] = []
 
-    # "1. If the hostname is an IP literal, then that IP address should be used, together with the given port number,
-    # or 8448 if no port is given."
-    # "2. If the hostname is not an IP literal, and the server name includes an explicit port, resolve the hostname to
-    # an IP address using CNAME, AAAA or A records."
+    # "1. If the hostname is an IP literal, then that IP address should be used, together with the given port
+    # number, or 8448 if no port is given."
+    # "2. If the hostname is not an IP literal, and the server name includes an explicit port, resolve the
+    # hostname to an IP address using CNAME, AAAA or A records."
     direct = _without_lookup(name, "1", "2", steps)
     if direct is not None:
         return Destination(server_name, (direct,), server_name, direct.host, tuple(steps))
@@ -130,8 +134,8 @@ def discover(server_name: str, random: Callable[[], float]) -> Discovery:
 
     steps.append(Step("3", url, f"delegates to {answer.delegated} ({answer.reason})"))
     delegated = parse_server_name(answer.delegated)
-    # 3.1 and 3.2, as 1 and 2 above; "Requests must be made with a Host header containing the IP address, including the
-    # port if one was provided", "with a Host header of <delegated_hostname>:<delegated_port>".
+    # 3.1 and 3.2, as 1 and 2 above; "Requests must be made with a Host header containing the IP address,
+    # including the port if one was provided", "with a Host header of <delegated_hostname>:<delegated_port>".
     direct = _without_lookup(delegated, "3.1", "3.2", steps)
     if direct is not None:
         candidates = (direct,)
@@ -196,9 +200,10 @@ def order_srv(records: Iterable[SRVRecord], random: Callable[[], float]) -> list
     ordered: list[SRVRecord] = []
     while remaining:
         group = [record for record in remaining if record.priority == remaining[0].priority]
-        # "compute the sum of the weights of those RRs, and with each RR associate the running sum in the selected
-        # order. Then choose a uniform random number between 0 and the sum computed (inclusive), and select the RR whose
-        # running sum value is the first in the selected order which is greater than or equal to the random number"
+        # "compute the sum of the weights of those RRs, and with each RR associate the running sum in the
+        # selected order. Then choose a uniform random number between 0 and the sum computed (inclusive), and
+        # select the RR whose running sum value is the first in the selected order which is greater than or
+        # equal to the random number"
         threshold = random() * sum(record.weight for record in group)
         running = 0
         chosen = group[-1]

@@ -22,8 +22,9 @@ Stage = Literal[
 class FederationError(Exception):
     """A request to another server failed.
 
-    `destination` is the server name that was asked, `stage` says how far the request came, `reason` is one sentence
-    for people. `status`, `errcode` and `body` hold the answer if there was one (`body` is the decoded JSON object).
+    `destination` is the server name that was asked, `stage` says how far the request came, `reason` is one
+    sentence for people. `status`, `errcode` and `body` hold the answer if there was one (`body` is the
+    decoded JSON object).
     """
 
     def __init__(
@@ -48,7 +49,8 @@ class FederationError(Exception):
     def unrecognised(self) -> bool:
         """Whether the other server does not know the endpoint, so that an older one should be tried.
 
-        Servers before v1.4 of the specification answer an unknown path with a bare 404 or 400 with M_UNRECOGNIZED.
+        Servers before v1.4 of the specification answer an unknown path with a bare 404 or 400 with
+        M_UNRECOGNIZED.
 
         Spec: https://spec.matrix.org/v1.19/server-server-api/#unsupported-endpoints
         """

@@ -16,7 +16,8 @@ from homeserver.core.signing import event_signature_keys, required_signatures, v
 from homeserver.federation import metrics
 from homeserver.federation.key_responses import StoredKey
 
-# A signature costs the same whether one key signed or a thousand; an event with more is an attempt to cost us time.
+# A signature costs the same whether one key signed or a thousand; an event with more is an attempt to cost us
+# time.
 _MAX_SIGNATURES = 10
 
 
@@ -24,9 +25,9 @@ _MAX_SIGNATURES = 10
 class SignatureQuestion:
     """One event whose signatures are to be checked.
 
-    `key_ids`: for each server that must have signed, the keys with which it says that it did. `valid_until`: how long
-    the keys must be valid by the room version's rules (0: however old), in milliseconds since the epoch. `problem` is
-    set once the answer is known to be no.
+    `key_ids`: for each server that must have signed, the keys with which it says that it did. `valid_until`:
+    how long the keys must be valid by the room version's rules (0: however old), in milliseconds since the
+    epoch. `problem` is set once the answer is known to be no.
     """
 
     event: Event
@@ -42,8 +43,8 @@ class SignatureQuestion:
     ) -> None:
         """Take the usable keys. "If a signature is from an unknown or expired key, it is skipped."
 
-        `problem_of(server, key, valid_until, expired_after)` says why a key is not usable. "Any keys that are known to
-        have expired prior to the event's origin_server_ts are ignored", in every room version.
+        `problem_of(server, key, valid_until, expired_after)` says why a key is not usable. "Any keys that are
+        known to have expired prior to the event's origin_server_ts are ignored", in every room version.
         """
         for server, key_ids in self.key_ids.items():
             usable: dict[str, VerifyKey] = {}
@@ -63,8 +64,8 @@ class SignatureQuestion:
 def question_of(event: Event) -> SignatureQuestion:
     """What must be known to check the event.
 
-    From room version 5 on "servers MUST enforce the valid_until_ts property from a key request is at least as large as
-    the origin_server_ts for the event being validated".
+    From room version 5 on "servers MUST enforce the valid_until_ts property from a key request is at least as
+    large as the origin_server_ts for the event being validated".
 
     Spec: https://spec.matrix.org/v1.19/rooms/v5/#signing-key-validity-period
     """
@@ -86,7 +87,9 @@ def question_of(event: Event) -> SignatureQuestion:
 
 
 def verify_batch(questions: Iterable[SignatureQuestion]) -> dict[str, str | None]:
-    """Verify with the keys that were chosen: event ID to None, or to the reason. Takes time; run it in a thread."""
+    """Verify with the keys that were chosen: event ID to None, or to the reason. Takes time; run it in a
+    thread.
+    """
     results: dict[str, str | None] = {}
     for question in questions:
         problem = question.problem

@@ -1,4 +1,6 @@
-"""From what aiohttp raises, and from error answers, to a `FederationError` that says what happened and what to do."""
+"""From what aiohttp raises, and from error answers, to a `FederationError` that says what happened and what
+to do.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,7 @@ def connection_lost(destination: str, error: Exception) -> FederationError:
             return FederationError(destination, "http", f"the answer is not valid HTTP: {error.message:.200}")
         case aiohttp.ClientPayloadError():
             return FederationError(
-                destination, "http", f"the answer is incomplete or garbled: {str(error):.200}"
+                destination, "http", f"the answer is incomplete or garbled: {error!s:.200}"
             )
         case TimeoutError():
             return FederationError(destination, "timeout", "the connection was silent for too long")
@@ -82,7 +84,7 @@ async def answered(destination: str, response: aiohttp.ClientResponse, limit: in
     message = body.get("error") if body else None
     reason = f"answered with status {response.status}"
     if 300 <= response.status < 400:
-        reason += f" (a redirect to {response.headers.get('Location', 'nowhere'):.200}, which federation does not follow)"
+        reason += f" (a redirect to {response.headers.get('Location', '?'):.200}, not followed here)"
     if isinstance(errcode, str):
         reason += f" {errcode:.100}"
     elif body is None:

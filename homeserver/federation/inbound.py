@@ -40,8 +40,8 @@ class RequestAuthenticator:
     ) -> str:
         """The name of the server that sent the request.
 
-        `uri` is path and query exactly as received, `authorization` all Authorization headers (a server may sign with
-        several keys; one good signature is enough), `content` the decoded body or None.
+        `uri` is path and query exactly as received, `authorization` all Authorization headers (a server may
+        sign with several keys; one good signature is enough), `content` the decoded body or None.
 
         Raises MatrixError: 401 M_UNAUTHORIZED with the reason, 403 for a server outside of the whitelist.
         """

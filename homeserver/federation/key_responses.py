@@ -34,8 +34,8 @@ class InvalidKeys(ValueError):
 class StoredKey:
     """One verification key of a server.
 
-    `valid_until` (milliseconds since the epoch): until when the key is known to be good, capped to seven days after it
-    was fetched; of a key that `is_old`, when it expired.
+    `valid_until` (milliseconds since the epoch): until when the key is known to be good, capped to seven days
+    after it was fetched; of a key that `is_old`, when it expired.
     """
 
     key_id: str
@@ -89,7 +89,8 @@ def parse_server_keys(response: Any, now_ms: int, server_name: str | None = None
     _check_signatures(response, name, {key_id: VerifyKey(key) for key_id, (key, _) in current.items()})
     keys = [StoredKey(key_id, key, valid_until, is_old=False) for key_id, (key, _) in current.items()]
     for key_id, (key, entry) in old.items():
-        # The same key both current and old contradicts itself; current, so that nobody can be locked out by a mistake.
+        # The same key both current and old contradicts itself; current, so that nobody can be locked out by a
+        # mistake.
         if key_id not in current:
             expired = _timestamp(entry.get("expired_ts"), f"expired_ts of {key_id}")
             keys.append(StoredKey(key_id, key, expired, is_old=True))
@@ -101,8 +102,8 @@ def parse_notary_response(
 ) -> tuple[list[StoredKeys], list[str]]:
     """The valid key responses for the `wanted` servers in a notary's answer, and why others were left out.
 
-    Each must have the notary's signature by one of its configured keys, beside that of the server itself. There may be
-    several of one server. Raises InvalidKeys if the answer as a whole is of no use.
+    Each must have the notary's signature by one of its configured keys, beside that of the server itself.
+    There may be several of one server. Raises InvalidKeys if the answer as a whole is of no use.
 
     Spec: https://spec.matrix.org/v1.19/server-server-api/#post_matrixkeyv2query
     """
@@ -127,8 +128,8 @@ def parse_notary_response(
 def merge(known: StoredKeys | None, fetched: StoredKeys) -> StoredKeys:
     """What is known after `fetched` has arrived.
 
-    Keys that a server no longer mentions stay known with the validity they had: events of that time can still be
-    verified. A key only gains validity, unless the newer response says that it is old.
+    Keys that a server no longer mentions stay known with the validity they had: events of that time can still
+    be verified. A key only gains validity, unless the newer response says that it is old.
     """
     if known is None:
         return fetched

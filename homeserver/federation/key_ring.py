@@ -27,8 +27,8 @@ from homeserver.federation.transport import FederationClient
 
 _log = logging.getLogger(__name__)
 
-# Milliseconds. After a failure: a minute, doubling to an hour. After an answer without the wanted key: a short pause, so
-# that made-up key IDs neither flood a server nor keep its real new key from us.
+# Milliseconds. After a failure: a minute, doubling to an hour. After an answer without the wanted key: a
+# short pause, so that made-up key IDs neither flood a server nor keep its real new key from us.
 _FIRST_PAUSE = 60_000
 _LONGEST_PAUSE = 3_600_000
 _PAUSE_AFTER_ANSWER = 60_000
@@ -71,7 +71,8 @@ class _Pause:
 
 
 class KeyRing:
-    """Gets verify keys. Concurrent calls for one server share one fetch; failures are backed off with their reason.
+    """Gets verify keys. Concurrent calls for one server share one fetch; failures are backed off with their
+    reason.
 
     `clock` gives milliseconds since the epoch. Our own keys are never fetched.
     """
@@ -104,8 +105,8 @@ class KeyRing:
     ) -> VerifyKey:
         """The key, valid at least until `valid_until` (milliseconds since the epoch; now for a request).
 
-        With `current`, keys that the server publishes as old are refused: "old_verify_keys which are only valid for
-        signing events". Raises KeyUnavailable.
+        With `current`, keys that the server publishes as old are refused: "old_verify_keys which are only
+        valid for signing events". Raises KeyUnavailable.
         """
         if not key_id.startswith("ed25519:"):
             raise KeyUnavailable(server_name, key_id[:100], "only ed25519 keys are supported")
@@ -119,7 +120,9 @@ class KeyRing:
         return VerifyKey(stored.verify_key)
 
     async def verify_json(self, value: Mapping[str, Any], server_name: str, valid_until: int) -> str | None:
-        """None if `value` is signed by a key of `server_name` that is valid until `valid_until`, else the reason."""
+        """None if `value` is signed by a key of `server_name` that is valid until `valid_until`, else the
+        reason.
+        """
         key_ids = json_signature_keys(value, server_name)
         if not key_ids:
             return f"there is no signature of {server_name}"
@@ -155,9 +158,11 @@ class KeyRing:
         return results
 
     async def stored_keys(self, server_name: str, valid_until: int) -> StoredKeys | None:
-        """Everything known of a server's keys, fetched anew if the newest response is not valid until `valid_until`.
+        """Everything known of a server's keys, fetched anew if the newest response is not valid until
+        `valid_until`.
 
-        For answering as a notary: "should continue to return the last response they received" if the server is gone.
+        For answering as a notary: "should continue to return the last response they received" if the server
+        is gone.
         """
         await self._load([server_name])
         known = self._cache.get(server_name)
@@ -182,7 +187,9 @@ class KeyRing:
             await self._saving
 
     async def ensure(self, wanted: Wanted) -> None:
-        """Bring the wanted keys into the cache as far as they can be had. Never raises for a server's failure."""
+        """Bring the wanted keys into the cache as far as they can be had. Never raises for a server's
+        failure.
+        """
         others = {name: keys for name, keys in wanted.items() if name != self._own.server_name}
         await self._load(others)
         missing = {name: keys for name, keys in others.items() if self._lacks(name, keys)}
@@ -216,7 +223,9 @@ class KeyRing:
     def _problem(
         self, server_name: str, key: StoredKey | None, valid_until: int, expired_after: int
     ) -> str | None:
-        """Why the key cannot be used: it must be valid until `valid_until`, if old expired after `expired_after`."""
+        """Why the key cannot be used: it must be valid until `valid_until`, if old expired after
+        `expired_after`.
+        """
         pause = self._pauses.get(server_name)
         failed = f" ({pause.reason})" if pause is not None else ""
         if key is None:
@@ -256,8 +265,8 @@ class KeyRing:
             for name, keys in wanted.items()
             if name not in self._fetching and not self._paused(name, now)
         }
-        # A join to a large room needs the keys of thousands of servers, many of them gone: the notaries answer at once
-        # for all. Otherwise each server is asked itself first.
+        # A join to a large room needs the keys of thousands of servers, many of them gone: the notaries
+        # answer at once for all. Otherwise each server is asked itself first.
         notaries: asyncio.Task[_Answers] | None = None
         if len(fresh) > _NOTARIES_FIRST_ABOVE and self._fetcher.has_notaries:
             notaries = asyncio.create_task(self._fetcher.through_notaries(fresh, now))
@@ -290,7 +299,9 @@ class KeyRing:
     async def _fetch_server(
         self, server_name: str, keys: Mapping[str, int], notaries: asyncio.Task[_Answers] | None
     ) -> None:
-        """Ask the server itself and the notaries until the wanted keys are there; `notaries` asks them for many."""
+        """Ask the server itself and the notaries until the wanted keys are there; `notaries` asks them for
+        many.
+        """
         fetched: StoredKeys | None = None
         reasons: list[str] = []
         for source in ("direct", "notaries") if notaries is None else ("notaries", "direct"):
@@ -334,7 +345,7 @@ class KeyRing:
             batch, self._unsaved = self._unsaved, {}
             try:
                 await self._store.save(list(batch.values()))
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever the store raises is logged with its trace
                 # The keys are good for this process; that they are not stored costs a fetch after a restart.
                 _log.exception("The keys of %d servers could not be stored", len(batch))
 

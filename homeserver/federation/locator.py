@@ -43,7 +43,8 @@ class _WellKnownFailure(Exception):
 class Locator:
     """Finds servers. `locate` is cheap to call before every request.
 
-    `session` must use a guarded connector; `tls` is the context for .well-known. `clock` gives seconds since the epoch.
+    `session` must use a guarded connector; `tls` is the context for .well-known. `clock` gives seconds since
+    the epoch.
     """
 
     def __init__(
@@ -79,7 +80,8 @@ class Locator:
     def forget(self, server_name: str) -> None:
         """What was found for `server_name` does not work: discover again next time.
 
-        The .well-known is fetched again only if it is some minutes old, so that a dead server is not asked all the time.
+        The .well-known is fetched again only if it is some minutes old, so that a dead server is not asked
+        all the time.
         """
         cached = self._known.pop(server_name, None)
         if cached is not None and cached[0].delegated is not None:
@@ -121,7 +123,8 @@ class Locator:
         try:
             records = await self._names.srv(name)
         except UnresolvedName as error:
-            # Not knowing is no reason to stop: wherever the next steps lead, the certificate must fit the same name.
+            # Not knowing is no reason to stop: wherever the next steps lead, the certificate must fit the
+            # same name.
             return SRVAnswer((), f"could not be looked up: {error.reason}")
         return SRVAnswer(tuple(records), "found" if records else "no record")
 

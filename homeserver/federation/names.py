@@ -16,7 +16,9 @@ _NO_SUCH_NAME = frozenset({pycares.errno.ARES_ENOTFOUND, pycares.errno.ARES_ENOD
 
 
 class UnresolvedName(OSError):
-    """A name did not resolve. `exists` is False if the DNS says that there is none, None if it could not be asked."""
+    """A name did not resolve. `exists` is False if the DNS says that there is none, None if it could not be
+    asked.
+    """
 
     def __init__(self, name: str, reason: str, *, exists: bool | None) -> None:
         super().__init__(f"{name}: {reason}")
@@ -38,8 +40,8 @@ class SRVRecord:
 class Names:
     """Resolves names with c-ares, which reads `/etc/hosts`, caches by TTL and needs no thread a lookup.
 
-    `servers` are DNS servers to use instead of the system's, as `ip` or `ip:port` (IPv4) with one port for all.
-    Construct it inside a running event loop. Search domains are not applied: server names are global.
+    `servers` are DNS servers to use instead of the system's, as `ip` or `ip:port` (IPv4) with one port for
+    all. Construct it inside a running event loop. Search domains are not applied: server names are global.
     """
 
     def __init__(self, servers: Sequence[str] = (), *, timeout: float = 5.0, tries: int = 2) -> None:
@@ -58,7 +60,8 @@ class Names:
         )
 
     async def addresses(self, name: str) -> list[str]:
-        """The IPv6 and IPv4 addresses of `name` (following CNAME), best first; an IP literal is its own address.
+        """The IPv6 and IPv4 addresses of `name` (following CNAME), best first; an IP literal is its own
+        address.
 
         Raises UnresolvedName if there is none.
         """
@@ -74,7 +77,9 @@ class Names:
         return list(found)
 
     async def srv(self, name: str) -> list[SRVRecord]:
-        """The SRV records of `name` in no particular order; empty if there are none. Raises UnresolvedName if unknown."""
+        """The SRV records of `name` in no particular order; empty if there are none. Raises UnresolvedName if
+        unknown.
+        """
         try:
             answers = await self._resolver.query(name, "SRV")
         except aiodns.error.DNSError as error:

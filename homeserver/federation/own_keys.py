@@ -70,8 +70,8 @@ class OwnKeys:
 def server_keys(own: OwnKeys, now_ms: int, validity_ms: int = DEFAULT_VALIDITY_MS) -> dict[str, Any]:
     """The answer to `GET /_matrix/key/v2/server`, signed with every key that it publishes as current.
 
-    "Originating servers should avoid returning responses that expire in less than an hour": make it for each request,
-    or anew in time.
+    "Originating servers should avoid returning responses that expire in less than an hour": make it for each
+    request, or anew in time.
 
     Spec: https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2server
     """

@@ -123,9 +123,9 @@ class FederationClient:
     ) -> Any:
         """Ask the server named `destination` and return the decoded JSON of its 2xx answer.
 
-        `path` is percent-encoded already (`matrix_path`). `body` is a JSON object, or the canonical JSON bytes of one.
-        `timeout` (seconds) covers everything: waiting for a slot, discovery, connecting, and the answer to its last
-        byte. `max_response_bytes` counts decompressed bytes; reading stops there.
+        `path` is percent-encoded already (`matrix_path`). `body` is a JSON object, or the canonical JSON
+        bytes of one. `timeout` (seconds) covers everything: waiting for a slot, discovery, connecting, and
+        the answer to its last byte. `max_response_bytes` counts decompressed bytes; reading stops there.
 
         Raises FederationError, whatever fails.
         """
@@ -154,11 +154,14 @@ class FederationClient:
         """
         seconds = self.settings.request_timeout if timeout is None else timeout
         started = time.monotonic()
-        result = "cancelled"
+        result = "aborted"  # cancelled, or by whoever reads the answer
         try:
-            async with asyncio.timeout(seconds) as deadline, self._slot(destination):
-                async with self._open(destination, method, path, query, body, signed) as response:
-                    yield response
+            async with (
+                asyncio.timeout(seconds) as deadline,
+                self._slot(destination),
+                self._open(destination, method, path, query, body, signed) as response,
+            ):
+                yield response
             result = "ok"
         except FederationError as error:
             result = error.stage
@@ -170,7 +173,7 @@ class FederationClient:
             raise FederationError(
                 destination, "timeout", f"no complete answer within {seconds:g} s"
             ) from error
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, ConnectionError, ssl.SSLError) as error:
             failure = connection_lost(destination, error)
             result = failure.stage
             raise failure from error

@@ -1,4 +1,5 @@
-"""`/.well-known/matrix/server`: what an answer says and how long it may be believed. Pure; `locator` does the IO.
+"""`/.well-known/matrix/server`: what an answer says and how long it may be believed. Pure; `locator` does the
+IO.
 
 Spec: https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver
 """
@@ -17,9 +18,9 @@ from homeserver.federation.discovery import WellKnownAnswer
 MAX_BODY_BYTES = 50 * 1024
 MAX_REDIRECTS = 5
 
-# Seconds. "The recommended sensible default is 24 hours. Servers should additionally impose a maximum cache time for
-# responses: 48 hours is recommended. Errors are recommended to be cached for up to an hour, and servers are encouraged
-# to exponentially back off for repeated failures."
+# Seconds. "The recommended sensible default is 24 hours. Servers should additionally impose a maximum cache
+# time for responses: 48 hours is recommended. Errors are recommended to be cached for up to an hour, and
+# servers are encouraged to exponentially back off for repeated failures."
 DEFAULT_LIFETIME = 24 * 3600.0
 MAX_LIFETIME = 48 * 3600.0
 MIN_LIFETIME = 5 * 60.0  # whatever the headers say: discovery runs for every new connection
@@ -107,10 +108,11 @@ class WellKnownCache:
         return answer
 
     def fail(self, hostname: str, reason: str, now: float, *, temporary: bool) -> WellKnownAnswer:
-        """Keep a failure: an hour if the server gave a definite answer, else from a minute on, doubling to an hour.
+        """Keep a failure: an hour if the server gave a definite answer, else from a minute on, doubling to an
+        hour.
 
-        A delegation that is known and younger than the maximum cache time survives a temporary failure, so that a
-        restart of somebody's web server does not send their federation traffic to the wrong place.
+        A delegation that is known and younger than the maximum cache time survives a temporary failure, so
+        that a restart of somebody's web server does not send their federation traffic to the wrong place.
         """
         previous = self._entries.get(hostname)
         failures = 1 if previous is None else previous.failures + 1
@@ -127,7 +129,9 @@ class WellKnownCache:
         return answer
 
     def expire_if_older(self, hostname: str, age: float, now: float) -> None:
-        """Ask again next time if the answer is older than `age` seconds: what it says has turned out not to work."""
+        """Ask again next time if the answer is older than `age` seconds: what it says has turned out not to
+        work.
+        """
         entry = self._entries.get(hostname)
         if entry is not None and now - entry.fetched_at > age:
             self._put(

@@ -1,0 +1,119 @@
+"""Reading answers: typed access to JSON of which nothing is known yet. Each raises FederationError "answer"."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from homeserver.core.errors import InvalidEvent
+from homeserver.core.events import Event, parse_pdu
+from homeserver.core.room_versions import RoomRules
+from homeserver.federation.errors import FederationError
+
+_PARSE_IN_THREAD_ABOVE = 10
+
+
+def invalid(destination: str, what: str) -> FederationError:
+    """The error for an answer that is not what the endpoint promises."""
+    return FederationError(destination, "answer", f"the answer is not what the endpoint promises: {what}")
+
+
+def as_object(destination: str, value: Any, what: str = "it") -> dict[str, Any]:
+    """A JSON object."""
+    if not isinstance(value, dict):
+        raise invalid(destination, f"{what} is not an object")
+    return value
+
+
+def as_pair(destination: str, value: Any) -> dict[str, Any]:
+    """The object in `[200, {...}]`, as the first version of some endpoints answers."""
+    if not isinstance(value, list) or len(value) != 2:
+        raise invalid(destination, "it is not a list of a status and an object")
+    return as_object(destination, value[1], "the second entry")
+
+
+def field(destination: str, value: dict[str, Any], name: str, kind: type | tuple[type, ...]) -> Any:
+    """A required field of a JSON type; a bool is not an int."""
+    if name not in value:
+        raise invalid(destination, f"{name} is missing")
+    found = value[name]
+    if not isinstance(found, kind) or (isinstance(found, bool) and kind is int):
+        raise invalid(destination, f"{name} is a {type(found).__name__}")
+    return found
+
+
+def optional(destination: str, value: dict[str, Any], name: str, kind: type | tuple[type, ...]) -> Any:
+    """A field that may be absent or null: then None."""
+    return None if value.get(name) is None else field(destination, value, name, kind)
+
+
+def items(
+    destination: str, value: dict[str, Any], name: str, check: Callable[[object], bool], limit: int
+) -> tuple[Any, ...]:
+    """A required list, at most `limit` long, each entry of which passes `check`."""
+    found = field(destination, value, name, list)
+    if len(found) > limit:
+        raise invalid(destination, f"{name} has {len(found)} entries; at most {limit} are accepted")
+    for position, entry in enumerate(found):
+        if not check(entry):
+            raise invalid(destination, f"{name}[{position}] is not valid")
+    return tuple(found)
+
+
+def valid_items(
+    destination: str, value: dict[str, Any], name: str, check: Callable[[object], bool], limit: int
+) -> tuple[Any, ...]:
+    """The entries of a required list that pass `check`, at most `limit`. For lists where one bad entry harms
+    nobody.
+    """
+    found = field(destination, value, name, list)
+    return tuple(entry for entry in found if check(entry))[:limit]
+
+
+def is_object(value: object) -> bool:
+    """Whether `value` is a JSON object."""
+    return isinstance(value, dict)
+
+
+@dataclass(frozen=True)
+class PDUs:
+    """The valid events of a list of PDUs, in its order, and why each of the others is none.
+
+    Format, size and room are checked; hashes and signatures are not.
+    """
+
+    events: tuple[Event, ...]
+    invalid: tuple[str, ...]
+
+
+def parse_pdus(values: list[Any], rules: RoomRules, room_id: str) -> PDUs:
+    """Parse a list of PDUs. Takes time for long lists."""
+    events: list[Event] = []
+    problems: list[str] = []
+    for value in values:
+        try:
+            events.append(parse_pdu(value, rules, room_id=room_id))
+        except InvalidEvent as error:
+            problems.append(error.reason)
+    return PDUs(tuple(events), tuple(problems))
+
+
+async def pdus(destination: str, value: dict[str, Any], name: str, rules: RoomRules, room_id: str) -> PDUs:
+    """A required list of PDUs of a room; long ones are parsed off the event loop."""
+    values = field(destination, value, name, list)
+    if len(values) > _PARSE_IN_THREAD_ABOVE:
+        return await asyncio.to_thread(parse_pdus, values, rules, room_id)
+    return parse_pdus(values, rules, room_id)
+
+
+def one_pdu(destination: str, value: Any, rules: RoomRules, room_id: str, event_id: str) -> Event:
+    """One PDU that must be the event that was asked for."""
+    try:
+        event = parse_pdu(value, rules, room_id=room_id)
+    except InvalidEvent as error:
+        raise invalid(destination, error.reason) from error
+    if event.event_id != event_id:
+        raise invalid(destination, f"it is the event {event.event_id}, not {event_id}")
+    return event
