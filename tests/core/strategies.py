@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from signedjson.key import decode_signing_key_base64
 
@@ -13,6 +14,9 @@ SERVER_NAME = "domain"
 SIGNING_KEY = decode_signing_key_base64("ed25519", "1", "YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1")
 KEY_ID = "ed25519:1"
 VERIFY_KEY = SIGNING_KEY.verify_key
+
+QUICK = settings(max_examples=50, deadline=None)
+"""For property tests: a busy machine is no failure, and many properties in seconds beat one in a minute."""
 
 EVENT_TYPES = (
     "m.room.create",

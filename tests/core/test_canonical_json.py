@@ -17,7 +17,7 @@ from homeserver.core.canonical_json import (
     decode_json,
     encode_canonical,
 )
-from tests.core.strategies import canonical_values
+from tests.core.strategies import QUICK, canonical_values
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "canonical_json.json").read_text())
 
@@ -29,6 +29,7 @@ def test_the_examples_of_the_specification(vector: dict[str, str]) -> None:
     assert encode_canonical(value) == vector["canonical"].encode()
 
 
+@QUICK
 @given(canonical_values)
 def test_round_trip(value: Any) -> None:
     check_canonical(value, strict=True)
@@ -38,6 +39,7 @@ def test_round_trip(value: Any) -> None:
     assert encode_canonical(decode_json(encoded)) == encoded
 
 
+@QUICK
 @given(canonical_values)
 def test_any_other_encoding_of_the_value_becomes_the_same_bytes(value: Any) -> None:
     assert encode_canonical(decode_json(json.dumps(value, indent=2))) == encode_canonical(value)
@@ -169,6 +171,7 @@ def test_what_is_not_json_is_not_encoded() -> None:
         encode_canonical(bottomless)
 
 
+@QUICK
 @given(st.binary(max_size=60))
 def test_no_bytes_raise_anything_else(data: bytes) -> None:
     try:

@@ -29,7 +29,7 @@ from homeserver.core.identifiers import (
     parse_server_name,
     validate_localpart,
 )
-from tests.core.strategies import localparts
+from tests.core.strategies import QUICK, localparts
 
 HASH = "Rqnc-F-dvnEYJTyHq_iKxU2bZ1CI92-kuZq3a5lr5Zg"
 OLD_HASH = "acR1l0raoZnm60CBwAVgqbZqoO/mYU81xysh1u7XcJk"
@@ -173,6 +173,7 @@ def test_compliant_user_ids(user_id: str, compliant: bool) -> None:
     assert is_compliant_user_id(user_id) is compliant
 
 
+@QUICK
 @given(localparts)
 def test_our_new_user_ids_are_valid_and_compliant(localpart: str) -> None:
     validate_localpart(localpart)
@@ -322,6 +323,7 @@ def test_opaque_and_namespaced_identifiers(identifier: object, opaque: bool, nam
     assert is_namespaced_id(identifier) is namespaced
 
 
+@QUICK
 @given(st.text(max_size=40) | st.builds(lambda s, t: s + t, st.sampled_from("@!$#"), st.text(max_size=40)))
 def test_no_string_makes_a_check_fail(text: str) -> None:
     for check in (is_valid_user_id, is_valid_room_id, is_valid_event_id, is_valid_room_alias, is_valid_mxc):

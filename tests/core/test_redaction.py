@@ -14,6 +14,7 @@ from homeserver.core.room_versions import RoomRules, rules_for
 from tests.core.strategies import (
     CONTENT_KEYS,
     EVENT_TYPES,
+    QUICK,
     contents,
     create_event,
     events,
@@ -73,6 +74,7 @@ def test_what_is_not_an_event_is_redacted_too(pdu: dict[str, Any]) -> None:
     assert redacted["content"] == {}
 
 
+@QUICK
 @given(events())
 def test_redaction_is_idempotent_and_keeps_the_event_id(event: Event) -> None:
     once = redact_pdu(event.pdu, event.rules)
@@ -85,6 +87,7 @@ def test_redaction_is_idempotent_and_keeps_the_event_id(event: Event) -> None:
     assert (redacted.type, redacted.state_key, redacted.sender) == (event.type, event.state_key, event.sender)
 
 
+@QUICK
 @given(contents, st.sampled_from(EVENT_TYPES), room_rules)
 def test_redaction_only_takes_away(content: dict[str, Any], event_type: str, rules: RoomRules) -> None:
     before = json.dumps(content)
