@@ -157,5 +157,7 @@ def _parse_query(raw_query: str) -> dict[str, list[str]]:
     except ValueError as error:
         raise invalid_param(f"The query has more than {MAX_QUERY_FIELDS} fields") from error
     for name, value in pairs:
+        if "\0" in value:
+            raise invalid_param(f"The query parameter {name[:100]} holds a NUL character")
         query.setdefault(name, []).append(value)
     return query

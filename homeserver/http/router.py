@@ -110,22 +110,17 @@ class Router(Generic[Target]):
 
 
 def decode_segment(segment: str) -> str:
-    """Percent-decode one path segment once; `+` stays `+`. Raises M_INVALID_PARAM when it is not UTF-8."""
-    if "%" not in segment:
-        return _checked(segment)
+    """Percent-decode one path segment once; `+` stays `+`. Raises M_INVALID_PARAM unless it is UTF-8
+    without NUL.
+    """
     try:
-        return unquote_to_bytes(segment).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise invalid_param(f"The path holds bytes that are not UTF-8: {segment[:200]}") from error
-
-
-def _checked(segment: str) -> str:
-    # aiohttp hands bytes that are not UTF-8 through as lone surrogates.
-    try:
-        segment.encode("utf-8")
-    except UnicodeEncodeError as error:
+        # aiohttp hands bytes that are not UTF-8 through as lone surrogates, which this refuses too.
+        decoded = unquote_to_bytes(segment.encode("utf-8")).decode("utf-8")
+    except UnicodeError as error:
         raise invalid_param("The path holds bytes that are not UTF-8") from error
-    return segment
+    if "\0" in decoded:
+        raise invalid_param("The path holds a NUL character, which no identifier may have")
+    return decoded
 
 
 def _decoded_or(segment: str) -> str:

@@ -1,0 +1,36 @@
+"""The client-server API: one module per file of the specification, one handler per operation.
+
+Spec: https://spec.matrix.org/v1.19/client-server-api/
+"""
+
+from __future__ import annotations
+
+from homeserver.client_api import (
+    capabilities,
+    filter,
+    login,
+    logout,
+    profile,
+    registration,
+    support,
+    versions,
+    wellknown,
+    whoami,
+)
+from homeserver.http import endpoints_of
+
+# One line a module, in the order of the alphabet.
+MODULES = (
+    capabilities,
+    filter,
+    login,
+    logout,
+    profile,
+    registration,
+    support,
+    versions,
+    wellknown,
+    whoami,
+)
+
+ENDPOINTS = [endpoint for module in MODULES for endpoint in endpoints_of(module)]

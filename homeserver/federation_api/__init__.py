@@ -1,0 +1,14 @@
+"""The server-server API: one module per file of the specification, one handler per operation.
+
+Spec: https://spec.matrix.org/v1.19/server-server-api/
+"""
+
+from __future__ import annotations
+
+from homeserver.federation_api import wellknown
+from homeserver.http import endpoints_of
+
+# One line a module, in the order of the alphabet.
+MODULES = (wellknown,)
+
+ENDPOINTS = [endpoint for module in MODULES for endpoint in endpoints_of(module)]

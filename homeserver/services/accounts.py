@@ -1,0 +1,128 @@
+"""The accounts of our users: making them, finding them, checking their passwords."""
+
+from __future__ import annotations
+
+from homeserver.core.errors import (
+    MatrixError,
+    forbidden,
+    invalid_param,
+    invalid_username,
+    user_in_use,
+)
+from homeserver.core.identifiers import new_user_id
+from homeserver.services.clock import Clock
+from homeserver.services.passwords import Passwords
+from homeserver.storage import accounts
+from homeserver.storage.accounts import Account
+from homeserver.storage.database import Database
+
+MAX_PASSWORD_LENGTH = 512
+
+
+class Accounts:
+    """Accounts on this server."""
+
+    def __init__(self, database: Database, passwords: Passwords, server_name: str, now_ms: Clock) -> None:
+        self._database = database
+        self._passwords = passwords
+        self._server_name = server_name
+        self._now_ms = now_ms
+
+    def user_id_for(self, username: str) -> str:
+        """The user ID that a new user with this name would get: capital letters become small.
+
+        Raises M_INVALID_USERNAME.
+
+        Spec: https://spec.matrix.org/v1.19/appendices/#user-identifiers
+        """
+        try:
+            return new_user_id(username.lower(), self._server_name)
+        except ValueError as error:
+            raise invalid_username(f"Invalid username: {error}") from error
+
+    def user_id_of(self, user: str) -> str | None:
+        """The user ID that a person means who gives a user ID or only its localpart; None if it cannot be
+        ours.
+        """
+        localpart, colon, server = user.removeprefix("@").partition(":")
+        if colon and server != self._server_name:
+            return None
+        try:
+            return new_user_id(localpart.lower(), self._server_name)
+        except ValueError:
+            return None
+
+    async def check_available(self, username: str) -> str:
+        """The user ID that the name would get. Raises M_INVALID_USERNAME, M_USER_IN_USE."""
+        user_id = self.user_id_for(username)
+        if await self.get(user_id) is not None:
+            raise user_in_use("Desired user ID is already taken.")
+        return user_id
+
+    async def create(
+        self,
+        username: str,
+        password: str | None,
+        *,
+        is_admin: bool = False,
+        user_type: str | None = None,
+    ) -> str:
+        """Make an account; returns its user ID. With no password nobody can log in with one.
+
+        Raises M_INVALID_USERNAME, M_USER_IN_USE, M_INVALID_PARAM for a password that cannot be one.
+        """
+        user_id = self.user_id_for(username)
+        password_hash = None
+        if password is not None:
+            check_password_form(password)
+            password_hash = await self._passwords.hash(password)
+        account = Account(
+            user_id=user_id,
+            password_hash=password_hash,
+            is_admin=is_admin,
+            is_guest=False,
+            is_deactivated=False,
+            user_type=user_type,
+            created_ts=self._now_ms(),
+        )
+        if not await self._database.write(lambda tx: accounts.add(tx, account)):
+            raise user_in_use("Desired user ID is already taken.")
+        return user_id
+
+    async def get(self, user_id: str) -> Account | None:
+        """The account of a user ID, deactivated ones too."""
+        return await self._database.read(lambda tx: accounts.get(tx, user_id))
+
+    async def check_password(self, user: str, password: str) -> Account:
+        """The account whose user ID or localpart is `user`, if this is its password.
+
+        Raises M_FORBIDDEN, the same for an unknown user and a wrong password; M_USER_DEACTIVATED.
+        """
+        user_id = self.user_id_of(user)
+        account = None if user_id is None else await self.get(user_id)
+        password_hash = None if account is None else account.password_hash
+        matches = await self._passwords.verify(password_hash, password)
+        if account is None or password_hash is None or not matches:
+            raise forbidden("Invalid username or password")
+        if account.is_deactivated:
+            raise MatrixError("M_USER_DEACTIVATED", "This account has been deactivated", 403)
+        if self._passwords.needs_rehash(password_hash):
+            await self._store_password(account.user_id, password)
+        return account
+
+    async def set_password(self, user_id: str, password: str) -> None:
+        """Give an account another password. Raises M_INVALID_PARAM for one that cannot be a password."""
+        check_password_form(password)
+        await self._store_password(user_id, password)
+
+    async def _store_password(self, user_id: str, password: str) -> None:
+        password_hash = await self._passwords.hash(password)
+        await self._database.write(lambda tx: accounts.set_password_hash(tx, user_id, password_hash))
+
+
+def check_password_form(password: str) -> None:
+    """Raises M_INVALID_PARAM unless this can be a password."""
+    if not password:
+        raise invalid_param("The password must not be empty")
+    if len(password) > MAX_PASSWORD_LENGTH:
+        raise invalid_param(f"The password must not be longer than {MAX_PASSWORD_LENGTH} characters")

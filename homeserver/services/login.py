@@ -1,0 +1,57 @@
+"""Logging in.
+
+Spec: https://spec.matrix.org/v1.19/client-server-api/#legacy-login
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from homeserver.config import LoginLimits
+from homeserver.core.errors import MatrixError, limit_exceeded
+from homeserver.core.token_bucket import TokenBuckets
+from homeserver.services.accounts import Accounts
+from homeserver.services.sessions import Session, Sessions
+
+
+class Login:
+    """Checks who logs in, with limits, and starts their session."""
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        sessions: Sessions,
+        limits: LoginLimits,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._accounts = accounts
+        self._sessions = sessions
+        self._by_account = TokenBuckets(limits.account)
+        self._failed = TokenBuckets(limits.failed_attempts)
+        self._monotonic = monotonic
+
+    async def with_password(
+        self, user: str, password: str, *, device_id: str | None = None, device_name: str | None = None
+    ) -> Session:
+        """A session for the user (a user ID or its localpart) whose password this is.
+
+        Raises M_FORBIDDEN, M_USER_DEACTIVATED, M_INVALID_PARAM; M_LIMIT_EXCEEDED after too many failures, or
+        too many logins, of this account.
+        """
+        # Unknown names are counted like known ones: a refusal must not tell which exist.
+        key = self._accounts.user_id_of(user) or user.lower()[:255]
+        _refuse_for(self._failed.wait_ms(key, self._monotonic()))
+        try:
+            account = await self._accounts.check_password(user, password)
+        except MatrixError:
+            self._failed.take(key, self._monotonic())
+            raise
+        _refuse_for(self._by_account.take(account.user_id, self._monotonic()))
+        return await self._sessions.start(account.user_id, device_id, device_name)
+
+
+def _refuse_for(retry_after_ms: int) -> None:
+    if retry_after_ms:
+        raise limit_exceeded("Too many login attempts", retry_after_ms)

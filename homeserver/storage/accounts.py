@@ -1,0 +1,62 @@
+"""Our users' accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from homeserver.storage.database import Row, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One user of ours. `created_ts` is in ms since 1970; `password_hash` None allows no login with a
+    password.
+    """
+
+    user_id: str
+    password_hash: str | None
+    is_admin: bool
+    is_guest: bool
+    is_deactivated: bool
+    user_type: str | None
+    created_ts: int
+
+
+_COLUMNS = "user_id, password_hash, is_admin, is_guest, is_deactivated, user_type, created_ts"
+
+
+def _account(row: Row) -> Account:
+    return Account(row[0], row[1], bool(row[2]), bool(row[3]), bool(row[4]), row[5], row[6])
+
+
+async def add(tx: Transaction, account: Account) -> bool:
+    """Store a new account. Returns False, and stores nothing, when the user ID is taken."""
+    added = await tx.execute(
+        f"INSERT INTO users ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+        account.user_id,
+        account.password_hash,
+        account.is_admin,
+        account.is_guest,
+        account.is_deactivated,
+        account.user_type,
+        account.created_ts,
+    )
+    return added == 1
+
+
+async def get(tx: Transaction, user_id: str) -> Account | None:
+    """The account of a user ID, deactivated ones too."""
+    row = await tx.fetch_one(f"SELECT {_COLUMNS} FROM users WHERE user_id = $1", user_id)
+    return None if row is None else _account(row)
+
+
+async def existing(tx: Transaction, user_ids: Collection[str]) -> set[str]:
+    """Those of these user IDs that have an account here."""
+    rows = await tx.fetch("SELECT user_id FROM users WHERE user_id = ANY($1)", list(user_ids))
+    return {row[0] for row in rows}
+
+
+async def set_password_hash(tx: Transaction, user_id: str, password_hash: str | None) -> None:
+    """Replace the password's hash; None forbids logging in with a password."""
+    await tx.execute("UPDATE users SET password_hash = $1 WHERE user_id = $2", password_hash, user_id)
