@@ -123,7 +123,7 @@ def _check_changes(
         if user_id != sender and current is not None and current >= context.sender_level:
             return context.refuse(
                 f"{number}.{first + 4}.1",
-                f"{sender} has power level {context.sender_level} and cannot change {user_id}'s, which is {current}",
+                f"{user_id} has power level {current}, which {sender} with {context.sender_level} cannot change",
             )
         # 10.10: "For each entry being added to, or changed in, the users property: 1. If the new value is
         # greater than the sender's current power level, reject."
@@ -135,7 +135,7 @@ def _check_changes(
 
 
 def _changes(previous: object, content: object, rules: RoomRules) -> list[tuple[str, int | None, int | None]]:
-    """The entries that differ, as (key, level before, level after), None where there is none; sorted by key."""
+    """The entries that differ: (key, level before, level after), None where there is none; sorted by key."""
     before = _levels(previous, rules)
     after = _levels(content, rules)
     return [
@@ -157,5 +157,5 @@ def _above(context: Context, number: str, what: str, level: int | None) -> Refus
         return None
     return context.refuse(
         number,
-        f"{what} is or becomes {level}, above the power level {context.sender_level} of {context.event.sender}",
+        f"{what}: {level} is above the power level {context.sender_level} of {context.event.sender}",
     )

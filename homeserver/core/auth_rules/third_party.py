@@ -20,16 +20,13 @@ from homeserver.core.auth_rules.context import Context
 from homeserver.core.auth_rules.refusal import Refusal
 from homeserver.core.signing import json_signature_keys, verify_json
 
-MAX_SIGNATURE_CHECKS: Final = 256
-"""How many pairs of a signature and a key are tried. An identity server makes one signature and gives one or
-two keys;
-an event can be stuffed with so many of both that trying all would take a minute."""
+MAX_SIGNATURE_CHECKS: Final = 64
+"""How many pairs of a signature and a key are tried. An identity server makes one signature and gives one or two
+keys; an event can be stuffed with so many of both that trying all would take a minute."""
 
 
 def authorise_third_party_invitation(context: Context, target: str, number: str) -> Refusal | None:
-    """The rule on an invite with `content.third_party_invite`; `number` is the rule's in the room version's
-    text.
-    """
+    """The rule on an invite with `content.third_party_invite`; `number` is its number in the version's text."""
     event = context.event
     # 4.4.1.1: "If target user is banned, reject."
     if context.membership_of(target) == "ban":
@@ -82,9 +79,7 @@ def _is_signed_by_any(signed: Mapping[str, Any], keys: list[VerifyKey]) -> bool:
 
 
 def _public_keys(content: Mapping[str, Any]) -> Iterator[VerifyKey]:
-    """The distinct keys of an m.room.third_party_invite; entries that are not keys cannot match and are left
-    out.
-    """
+    """The distinct keys of an m.room.third_party_invite, without entries that are not keys and cannot match."""
     # "A single public key in the public_key property. A list of public keys in the public_keys property."
     several = content.get("public_keys")
     encoded = [content.get("public_key")]
