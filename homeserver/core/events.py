@@ -232,11 +232,8 @@ def has_valid_content_hash(event: Event) -> bool:
 
     Spec: https://spec.matrix.org/v1.19/server-server-api/#validating-hashes-and-signatures-on-received-events
     """
-    claimed = event.hashes.get("sha256")
-    if not isinstance(claimed, str):
-        return False
     try:
-        claimed_digest = decode_base64(claimed)
+        claimed_digest = decode_base64(event.hashes["sha256"])
     except ValueError:
         return False
     return claimed_digest == _content_digest(event.pdu)

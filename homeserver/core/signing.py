@@ -51,10 +51,9 @@ def event_signed_bytes(pdu: Mapping[str, Any], rules: RoomRules) -> bytes:
 def with_signature(
     signatures: Any, server_name: str, key_id: str, signature: str
 ) -> dict[str, dict[str, str]]:
-    """A copy of `signatures` with one more."""
-    copied = (
-        {name: dict(keys) for name, keys in signatures.items()} if isinstance(signatures, Mapping) else {}
-    )
+    """A copy of `signatures` with one more. What is not an object in it, or itself, is left out."""
+    kept = signatures.items() if isinstance(signatures, Mapping) else ()
+    copied = {name: dict(keys) for name, keys in kept if isinstance(keys, Mapping)}
     copied.setdefault(server_name, {})[key_id] = signature
     return copied
 

@@ -165,10 +165,15 @@ def test_what_is_not_json_is_not_encoded() -> None:
         encode_canonical({"a": b""})
     with pytest.raises(CanonicalJSONError):
         encode_canonical({"a": 1, 2: 3})
-    bottomless: list[Any] = []
-    bottomless.append(bottomless)
-    with pytest.raises(CanonicalJSONError):
-        encode_canonical(bottomless)
+    circular: list[Any] = []
+    circular.append(circular)
+    with pytest.raises(CanonicalJSONError, match="Circular"):
+        encode_canonical(circular)
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(CanonicalJSONError, match="nested too deep"):
+        encode_canonical(deep)
 
 
 @QUICK

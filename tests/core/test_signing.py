@@ -110,6 +110,12 @@ def test_signatures_that_are_none(signatures: Any) -> None:
     assert not verify_json({"a": 1, "signatures": signatures}, "domain", KEY_ID, VERIFY_KEY)
 
 
+@pytest.mark.parametrize("signatures", [None, [], "x", {"other": None}, {"domain": "x", "other": []}])
+def test_signing_replaces_what_cannot_be_signatures(signatures: Any) -> None:
+    signed = sign_json({"a": 1, "signatures": signatures}, "domain", SIGNING_KEY)
+    assert signed == sign_json({"a": 1}, "domain", SIGNING_KEY)
+
+
 def test_what_cannot_be_canonical_json_cannot_be_verified() -> None:
     signed = sign_json({"a": "b"}, "domain", SIGNING_KEY)
     assert not verify_json({**signed, "a": "\ud800"}, "domain", KEY_ID, VERIFY_KEY)
