@@ -37,6 +37,10 @@ class RoomWrites:
         """
         return await asyncio.shield(self._run(room_id, work))
 
+    async def read(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run a unit of work that only reads."""
+        return await self._database.read(work)
+
     async def _run(self, room_id: str, work: Work[T]) -> T:
         lock = self._locks.setdefault(room_id, asyncio.Lock())
         async with lock:

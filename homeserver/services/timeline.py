@@ -1,7 +1,7 @@
 """Local events: built on the ends of the room's graph, signed, judged by the auth rules, stored, and sent on."""
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,11 +99,19 @@ class Timeline:
         return await self._writes.run(room_id, work)
 
     async def create_room(
-        self, version: str, creator: str, create_content: Mapping[str, Any], drafts: Sequence[Draft]
+        self,
+        version: str,
+        creator: str,
+        create_content: Mapping[str, Any],
+        drafts: Sequence[Draft],
+        *,
+        beside: Callable[[Transaction, Room], Awaitable[None]] | None = None,
     ) -> str:
         """Create a room of a version with its first events, all or none; returns the room ID.
 
         create_content: that of m.room.create, without what follows from the version and the creator.
+        beside: what else is stored in the same unit of work, given the new room (an alias, its place in the directory).
+        Raises MatrixError as `send` does, M_FORBIDDEN with the rule that refuses one of the events.
         """
         rules = rules_for(version)
         content = {"room_version": version, **create_content}
@@ -128,9 +136,29 @@ class Timeline:
             _accepted(await writer.add(event, local=True, relay_except=()))
             for draft in drafts:
                 await self._add(writer, draft)
-            return event.room_id, await writer.close()
+            committed = await writer.close()
+            if beside is not None:
+                await beside(tx, writer.room)
+            return event.room_id, committed
 
         return await self._writes.run(create_event.room_id, work)
+
+    async def prepare(self, room_id: str, draft: Draft) -> Event:
+        """The event that `send` would send now, signed but not stored: for what another server has to sign as well (invites).
+
+        Raises M_FORBIDDEN when the auth rules refuse it.
+        """
+
+        async def work(tx: Transaction) -> Event:
+            writer = await self._open(tx, room_id)
+            fields = await self._fields(writer, draft)
+            event = self._make(writer.room.rules, room_id, draft, fields)
+            refusal = await writer.refusal(event)
+            if refusal:
+                raise errors.forbidden(refusal.reason)
+            return event
+
+        return await self._writes.read(work)
 
     async def template(self, tx: Transaction, room: Room, draft: Draft) -> dict[str, Any]:
         """The unsigned event that another server asks for with make_join, make_leave or make_knock.

@@ -1,0 +1,105 @@
+"""Inviting users: ours with an event of our own, those of other servers with their server's signature on it.
+
+Spec: https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from homeserver.core import errors
+from homeserver.core.errors import MatrixError
+from homeserver.core.events import Event
+from homeserver.core.identifiers import domain_of, is_valid_user_id
+from homeserver.federation.errors import FederationError
+from homeserver.federation.remote.invites import invite
+from homeserver.federation.transport import FederationClient
+from homeserver.services.identity import Identity
+from homeserver.services.member_profiles import MemberProfiles
+from homeserver.services.received_events import EventSignatures
+from homeserver.services.room_graph import Verdict
+from homeserver.services.room_state import RoomStates
+from homeserver.services.stripped_state import stripped_state
+from homeserver.services.timeline import Draft, Timeline
+from homeserver.storage import rooms
+from homeserver.storage.database import Database, Transaction
+
+
+class Invitations:
+    """Invites users to rooms."""
+
+    def __init__(
+        self,
+        database: Database,
+        states: RoomStates,
+        timeline: Timeline,
+        profiles: MemberProfiles,
+        identity: Identity,
+        client: FederationClient,
+        signatures: EventSignatures,
+    ) -> None:
+        """Other servers are asked through `client`, and what they sign is checked by `signatures`."""
+        self._database = database
+        self._states = states
+        self._timeline = timeline
+        self._profiles = profiles
+        self._identity = identity
+        self._client = client
+        self._signatures = signatures
+
+    async def invite(self, room_id: str, sender: str, user_id: str, content: Mapping[str, Any]) -> str:
+        """Invite a user; returns the event ID. content: what the invite says besides (`reason`, `is_direct`).
+
+        Raises MatrixError: M_FORBIDDEN with the rule that refuses it; what the user's server answers when it refuses.
+        """
+        if not is_valid_user_id(user_id):
+            raise errors.invalid_param(f"{user_id[:300]!r} is not a user ID")
+        local = domain_of(user_id) == self._identity.server_name
+        profile = await self._profiles.fields(user_id) if local else {}
+        whole = {**content, **profile, "membership": "invite"}
+        draft = Draft(sender, "m.room.member", whole, user_id)
+        if local:
+            return await self._timeline.send(room_id, draft)
+        event = await self._timeline.prepare(room_id, draft)
+        signed = await self._signed_by_their_server(event, domain_of(user_id))
+        outcome, _, _ = await self._timeline.accept(room_id, signed, relay_except=())
+        if outcome.verdict is not Verdict.ACCEPTED:
+            raise errors.forbidden(outcome.refusal.reason if outcome.refusal else outcome.verdict.value)
+        return event.event_id
+
+    async def _signed_by_their_server(self, event: Event, server: str) -> Event:
+        """The event with the signature of the invited user's server, which so agrees to the invite."""
+        room_state = await self._database.read(lambda tx: self._stripped(tx, event))
+        try:
+            signed = await invite(self._client, server, event, room_state)
+        except FederationError as failure:
+            raise _explained(failure) from failure
+        # What comes back is ours but for the signature; anything else is not what was agreed to.
+        signatures = {**event.signatures, **{server: signed.signatures.get(server, {})}}
+        whole = event.with_signatures(signatures)
+        problem = (await self._signatures.verify_events([whole]))[whole.event_id]
+        if problem is None and not signatures[server]:
+            problem = "its signature is missing"
+        if problem is not None:
+            raise MatrixError("M_UNKNOWN", f"{server} answered the invite wrongly: {problem}", 502)
+        return whole
+
+    async def _stripped(self, tx: Transaction, event: Event) -> Sequence[Mapping[str, Any]]:
+        """What the invited user's server is told of the room: from version 1.16 on whole events of the room's state.
+
+        Spec: https://spec.matrix.org/v1.19/client-server-api/#stripped-state
+        """
+        room = await rooms.get(tx, event.room_id)
+        if room is None:
+            raise errors.not_found(f"There is no room {event.room_id}")
+        told = await stripped_state(tx, self._states, room.current_state)
+        inviter = await self._states.event(tx, room.current_state, "m.room.member", event.sender)
+        return [each.pdu for each in [*told, *([inviter] if inviter else [])]]
+
+
+def _explained(failure: FederationError) -> MatrixError:
+    """The client's error for an invite that the user's server did not sign."""
+    if failure.errcode and failure.status is not None and 400 <= failure.status < 500:
+        return MatrixError(
+            failure.errcode, f"{failure.destination} refuses the invite: {failure.reason}", failure.status
+        )
+    return MatrixError("M_UNKNOWN", f"{failure.destination} could not be asked: {failure.reason}", 502)

@@ -1,0 +1,194 @@
+"""What users do to be in rooms and not to be: join, leave, invite, kick, ban, unban, forget.
+
+Spec: https://spec.matrix.org/v1.19/client-server-api/#room-membership
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from homeserver.core import errors
+from homeserver.core.errors import MatrixError
+from homeserver.core.identifiers import is_valid_room_alias, is_valid_room_id, is_valid_user_id
+from homeserver.services.identity import Identity
+from homeserver.services.invitations import Invitations
+from homeserver.services.member_profiles import MemberProfiles
+from homeserver.services.restricted_joins import authorising_user
+from homeserver.services.room_state import RoomStates
+from homeserver.services.timeline import Draft, Timeline
+from homeserver.storage import memberships, rooms
+from homeserver.storage.database import Database, Transaction
+
+MEMBER = "m.room.member"
+
+
+class RemoteJoins(Protocol):
+    """Joins rooms through servers that are in them."""
+
+    async def join(self, user_id: str, room_id: str, via: Sequence[str], content: Mapping[str, Any]) -> None:
+        """Make the user a member of the room. Raises MatrixError that says which servers were tried and how far each got."""
+        ...
+
+
+class Aliases(Protocol):
+    """Finds the room that an alias names."""
+
+    async def resolve(self, alias: str) -> tuple[str, list[str]]:
+        """The room ID, and servers to join it by. Raises M_NOT_FOUND."""
+        ...
+
+
+class Membership:
+    """Changes memberships on behalf of local users."""
+
+    def __init__(
+        self,
+        database: Database,
+        states: RoomStates,
+        timeline: Timeline,
+        invitations: Invitations,
+        profiles: MemberProfiles,
+        aliases: Aliases,
+        remote: RemoteJoins,
+        identity: Identity,
+    ) -> None:
+        """Rooms that this server is not in are joined through `remote`; names are found by `aliases`."""
+        self._database = database
+        self._states = states
+        self._timeline = timeline
+        self._invitations = invitations
+        self._profiles = profiles
+        self._aliases = aliases
+        self._remote = remote
+        self._identity = identity
+
+    async def join(
+        self, user_id: str, room_id_or_alias: str, via: Sequence[str] = (), reason: str | None = None
+    ) -> str:
+        """Join a room by ID or alias; returns the room ID. via: servers that may be in the room.
+
+        Joining a room that the user is in does nothing. Raises M_FORBIDDEN with the rule, M_NOT_FOUND, M_INVALID_PARAM.
+        """
+        room_id, servers = room_id_or_alias, list(via)
+        if is_valid_room_alias(room_id_or_alias):
+            room_id, found = await self._aliases.resolve(room_id_or_alias)
+            servers += found
+        elif not is_valid_room_id(room_id_or_alias):
+            raise errors.invalid_param(f"{room_id_or_alias[:300]!r} is neither a room ID nor an alias")
+        content: dict[str, Any] = {**await self._profiles.fields(user_id), "membership": "join"}
+        if reason is not None:
+            content["reason"] = reason
+        local = await self._database.read(lambda tx: self._local_join(tx, room_id, user_id, content))
+        if local is None:
+            others = [server for server in dict.fromkeys(servers) if server != self._identity.server_name]
+            await self._remote.join(user_id, room_id, others, content)
+        elif local:
+            await self._timeline.send(room_id, Draft(user_id, MEMBER, local, user_id))
+        return room_id
+
+    async def _local_join(
+        self, tx: Transaction, room_id: str, user_id: str, content: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """The content of a join event of our own; empty when the user is joined, None when other servers have to be asked."""
+        room = await rooms.get(tx, room_id)
+        if room is None:
+            return None
+        membership = await memberships.get(tx, room.room_nid, user_id)
+        if membership is not None and membership.membership == "join":
+            return {}
+        if not await memberships.is_server_joined(tx, room.room_nid, self._identity.server_name):
+            return None
+        try:
+            authoriser = await authorising_user(tx, self._states, room, user_id, self._identity.server_name)
+        except MatrixError as refused:
+            # Another server in the room may know the room that the condition names, or have a user who may invite.
+            others = [
+                server
+                for server in await memberships.joined_servers(tx, room.room_nid)
+                if server != self._identity.server_name
+            ]
+            if refused.errcode.startswith("M_UNABLE_TO_") and others:
+                return None
+            raise
+        return {**content, "join_authorised_via_users_server": authoriser} if authoriser else content
+
+    async def leave(self, user_id: str, room_id: str, reason: str | None = None) -> None:
+        """Leave a room, or reject its invite, or take a knock back. Whoever has left already has nothing to do."""
+        current = await self._current(room_id, user_id)
+        if current == "leave":
+            return
+        if current is None:
+            raise errors.forbidden(f"{user_id} is not in the room {room_id}")
+        await self._send(room_id, user_id, user_id, "leave", reason)
+
+    async def invite(self, sender: str, room_id: str, user_id: str, reason: str | None = None) -> None:
+        """Invite a user. Raises M_FORBIDDEN, also when the user is in the room or banned from it."""
+        await self._invitations.invite(room_id, sender, user_id, {"reason": reason} if reason else {})
+
+    async def kick(self, sender: str, room_id: str, user_id: str, reason: str | None = None) -> None:
+        """Remove a user who is in the room, invited to it or knocks on it. Raises M_FORBIDDEN for anybody else."""
+        current = await self._current(room_id, _user(user_id))
+        if current not in ("join", "invite", "knock"):
+            raise errors.forbidden(f"{user_id} is not in the room, so there is nobody to remove")
+        await self._send(room_id, sender, user_id, "leave", reason)
+
+    async def ban(self, sender: str, room_id: str, user_id: str, reason: str | None = None) -> None:
+        """Ban a user."""
+        await self._send(room_id, sender, _user(user_id), "ban", reason)
+
+    async def unban(self, sender: str, room_id: str, user_id: str, reason: str | None = None) -> None:
+        """Lift a ban. Raises M_FORBIDDEN for a user who is not banned."""
+        if await self._current(room_id, _user(user_id)) != "ban":
+            raise errors.forbidden(f"{user_id} is not banned from the room")
+        await self._send(room_id, sender, user_id, "leave", reason)
+
+    async def forget(self, user_id: str, room_id: str) -> None:
+        """Forget a room that the user has left. Raises M_UNKNOWN while the user is in it, M_NOT_FOUND when it is unknown."""
+
+        async def work(tx: Transaction) -> None:
+            room = await rooms.get(tx, room_id)
+            membership = await memberships.get(tx, room.room_nid, user_id) if room else None
+            if room is None or membership is None:
+                raise errors.not_found(f"{user_id} has never been in the room {room_id}")
+            if membership.membership not in ("leave", "ban"):
+                raise errors.unknown(f"Leave the room {room_id} before forgetting it", 400)
+            await memberships.set_forgotten(tx, room.room_nid, user_id)
+
+        await self._database.write(work)
+
+    async def joined_rooms(self, user_id: str) -> list[str]:
+        """The IDs of the rooms that the user is joined to."""
+        mine = await self._database.read(lambda tx: memberships.of_user(tx, user_id, ("join",)))
+        return [membership.room_id for membership in mine]
+
+    async def profile_changed(self, user_id: str) -> None:
+        """Bring the user's member events up to date with a changed profile, in each room the user is joined to."""
+        fields = await self._profiles.fields(user_id)
+        for room_id in await self.joined_rooms(user_id):
+            content = {**fields, "membership": "join"}
+            try:
+                await self._timeline.send(room_id, Draft(user_id, MEMBER, content, user_id))
+            except MatrixError as refused:
+                if refused.errcode != "M_FORBIDDEN":
+                    raise
+
+    async def _current(self, room_id: str, user_id: str) -> str | None:
+        async def work(tx: Transaction) -> str | None:
+            room = await rooms.get(tx, room_id)
+            membership = await memberships.get(tx, room.room_nid, user_id) if room else None
+            return membership.membership if membership else None
+
+        return await self._database.read(work)
+
+    async def _send(
+        self, room_id: str, sender: str, target: str, membership: str, reason: str | None
+    ) -> None:
+        content: dict[str, Any] = {"membership": membership}
+        if reason is not None:
+            content["reason"] = reason
+        await self._timeline.send(room_id, Draft(sender, MEMBER, content, target))
+
+
+def _user(user_id: str) -> str:
+    if not is_valid_user_id(user_id):
+        raise errors.invalid_param(f"{user_id[:300]!r} is not a user ID")
+    return user_id

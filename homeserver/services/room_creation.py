@@ -1,0 +1,229 @@
+"""createRoom: from what a client asks for to the first events of the room.
+
+Spec: https://spec.matrix.org/v1.19/client-server-api/#creation
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from homeserver.core import errors
+from homeserver.core.errors import MatrixError
+from homeserver.core.identifiers import is_valid_room_alias, is_valid_user_id
+from homeserver.core.room_versions import RoomRules, UnknownRoomVersion, rules_for
+from homeserver.services.clock import Clock
+from homeserver.services.identity import Identity
+from homeserver.services.invitations import Invitations
+from homeserver.services.member_profiles import MemberProfiles
+from homeserver.services.timeline import Draft, Timeline
+from homeserver.storage import aliases, rooms
+from homeserver.storage.database import Transaction
+from homeserver.storage.rooms import Room
+
+Preset = Literal["private_chat", "public_chat", "trusted_private_chat"]
+
+MAX_INVITES = 100
+MAX_INITIAL_STATE = 500
+
+# | Preset | `join_rules` | `history_visibility` | `guest_access` |
+PRESETS: Mapping[str, tuple[str, str, str]] = {
+    "private_chat": ("invite", "shared", "can_join"),
+    "trusted_private_chat": ("invite", "shared", "can_join"),
+    "public_chat": ("public", "shared", "forbidden"),
+}
+
+# What an administrator of the room alone may change; and what a moderator may.
+STATE_LEVELS: Mapping[str, int] = {
+    "m.room.name": 50,
+    "m.room.avatar": 50,
+    "m.room.canonical_alias": 50,
+    "m.room.power_levels": 100,
+    "m.room.history_visibility": 100,
+    "m.room.tombstone": 100,
+    "m.room.server_acl": 100,
+    "m.room.encryption": 100,
+}
+TOMBSTONE_LEVEL_ABOVE_ADMINISTRATORS = 150
+
+
+@dataclass(frozen=True, slots=True)
+class InitialState:
+    """A state event that the client wants in the new room."""
+
+    type: str
+    content: Mapping[str, Any]
+    state_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewRoom:
+    """What a client asks of createRoom; the fields are those of its request body.
+
+    Spec: https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom
+    """
+
+    visibility: Literal["public", "private"] = "private"
+    room_alias_name: str | None = None
+    name: str | None = None
+    topic: str | None = None
+    invite: tuple[str, ...] = ()
+    room_version: str | None = None
+    creation_content: Mapping[str, Any] = field(default_factory=dict)
+    initial_state: tuple[InitialState, ...] = ()
+    preset: Preset | None = None
+    is_direct: bool = False
+    power_level_content_override: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def effective_preset(self) -> Preset:
+        """ "A visibility of `public` equates to a preset of `public_chat` and `private` [...] to `private_chat`." """
+        return self.preset or ("public_chat" if self.visibility == "public" else "private_chat")
+
+
+class RoomCreation:
+    """Creates rooms."""
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        invitations: Invitations,
+        profiles: MemberProfiles,
+        identity: Identity,
+        clock: Clock,
+        default_version: str,
+    ) -> None:
+        """`default_version`: the room version when the client names none."""
+        self._timeline = timeline
+        self._invitations = invitations
+        self._profiles = profiles
+        self._identity = identity
+        self._clock = clock
+        self._default_version = default_version
+
+    async def create(self, creator: str, wanted: NewRoom) -> str:
+        """Create a room; returns its ID.
+
+        All events but the invites are stored at once or not at all. Raises MatrixError: M_UNSUPPORTED_ROOM_VERSION,
+        M_ROOM_IN_USE, M_INVALID_ROOM_STATE, M_INVALID_PARAM, M_BAD_JSON.
+        """
+        rules = self._rules(wanted.room_version or self._default_version)
+        _check(wanted)
+        alias = self._alias(wanted)
+        try:
+            room_id = await self._timeline.create_room(
+                rules.version,
+                creator,
+                _create_content(rules, wanted),
+                await self._drafts(rules, creator, wanted, alias),
+                beside=lambda tx, room: self._publish(tx, room, creator, wanted, alias),
+            )
+        except MatrixError as refused:
+            if refused.errcode != "M_FORBIDDEN":
+                raise
+            raise MatrixError(
+                "M_INVALID_ROOM_STATE", f"The room cannot be created so: {refused.message}", 400
+            ) from refused
+        content = {"is_direct": True} if wanted.is_direct else {}
+        for user_id in dict.fromkeys(wanted.invite):
+            await self._invitations.invite(room_id, creator, user_id, content)
+        return room_id
+
+    def _rules(self, version: str) -> RoomRules:
+        try:
+            return rules_for(version)
+        except UnknownRoomVersion as unknown:
+            raise errors.unsupported_room_version(
+                f"This server does not know room version {version!r}"
+            ) from unknown
+
+    def _alias(self, wanted: NewRoom) -> str | None:
+        if wanted.room_alias_name is None:
+            return None
+        alias = f"#{wanted.room_alias_name}:{self._identity.server_name}"
+        if ":" in wanted.room_alias_name or not wanted.room_alias_name or not is_valid_room_alias(alias):
+            raise errors.invalid_param("room_alias_name is only the part between # and : of a valid alias")
+        return alias
+
+    async def _drafts(
+        self, rules: RoomRules, creator: str, wanted: NewRoom, alias: str | None
+    ) -> list[Draft]:
+        """The events after m.room.create, in the specification's order; of two for the same state the later one counts."""
+        member = {"membership": "join", **await self._profiles.fields(creator)}
+        state: dict[tuple[str, str], Mapping[str, Any]] = {("m.room.member", creator): member}
+        state["m.room.power_levels", ""] = _power_levels(rules, creator, wanted)
+        if alias is not None:
+            state["m.room.canonical_alias", ""] = {"alias": alias}
+        join_rule, visibility, guests = PRESETS[wanted.effective_preset]
+        state["m.room.join_rules", ""] = {"join_rule": join_rule}
+        state["m.room.history_visibility", ""] = {"history_visibility": visibility}
+        state["m.room.guest_access", ""] = {"guest_access": guests}
+        for initial in wanted.initial_state:
+            state[initial.type, initial.state_key] = initial.content
+        if wanted.name is not None:
+            state["m.room.name", ""] = {"name": wanted.name}
+        if wanted.topic is not None:
+            plain = {"body": wanted.topic, "mimetype": "text/plain"}
+            state["m.room.topic", ""] = {"topic": wanted.topic, "m.topic": {"m.text": [plain]}}
+        return [Draft(creator, kind, content, state_key) for (kind, state_key), content in state.items()]
+
+    async def _publish(
+        self, tx: Transaction, room: Room, creator: str, wanted: NewRoom, alias: str | None
+    ) -> None:
+        if alias is not None and not await aliases.add(
+            tx, aliases.Alias(alias, room.room_id, creator), self._clock()
+        ):
+            raise errors.room_in_use(f"The alias {alias} is taken")
+        if wanted.visibility == "public":
+            await rooms.set_published(tx, room.room_nid, True)
+
+
+def _check(wanted: NewRoom) -> None:
+    if len(wanted.invite) > MAX_INVITES:
+        raise errors.invalid_param(f"At most {MAX_INVITES} users can be invited with the room's creation")
+    if len(wanted.initial_state) > MAX_INITIAL_STATE:
+        raise errors.invalid_param(f"At most {MAX_INITIAL_STATE} events can be given in initial_state")
+    for user_id in wanted.invite:
+        if not is_valid_user_id(user_id):
+            raise errors.invalid_param(f"{user_id!r} in invite is not a user ID")
+    for initial in wanted.initial_state:
+        if initial.type == "m.room.create":
+            raise errors.invalid_param(
+                "m.room.create cannot be given in initial_state: its content is creation_content"
+            )
+
+
+def _create_content(rules: RoomRules, wanted: NewRoom) -> dict[str, Any]:
+    overwritten = {"creator", "room_version"}
+    content = {key: value for key, value in wanted.creation_content.items() if key not in overwritten}
+    if rules.privileged_creators and wanted.effective_preset == "trusted_private_chat" and wanted.invite:
+        # "the server SHOULD combine `additional_creators` specified here and the `invite` array [...], deduplicating"
+        named = content.get("additional_creators", [])
+        if not isinstance(named, list):
+            raise errors.bad_json("additional_creators in creation_content is a list of user IDs")
+        content["additional_creators"] = list(dict.fromkeys([*named, *wanted.invite]))
+    return content
+
+
+def _power_levels(rules: RoomRules, creator: str, wanted: NewRoom) -> dict[str, Any]:
+    """The default power levels with what the client overrides."""
+    users: dict[str, int] = {}
+    events = dict(STATE_LEVELS)
+    if rules.privileged_creators:
+        # "the power level for sending `m.room.tombstone` events MUST explicitly be higher than `state_default`."
+        events["m.room.tombstone"] = TOMBSTONE_LEVEL_ABOVE_ADMINISTRATORS
+    else:
+        users[creator] = 100
+        if wanted.effective_preset == "trusted_private_chat":
+            users.update((user_id, 100) for user_id in wanted.invite)
+    levels: dict[str, Any] = {
+        "users": users,
+        "users_default": 0,
+        "events": events,
+        "events_default": 0,
+        "state_default": 50,
+        "ban": 50,
+        "kick": 50,
+        "redact": 50,
+        "invite": 50 if wanted.effective_preset == "public_chat" else 0,
+    }
+    return {**levels, **wanted.power_level_content_override}
