@@ -17,6 +17,7 @@ from typing import IO
 import asyncpg
 
 SUPERUSER = "tester"
+WITH_PASSWORD = "with_password"  # the name of a role, to be created, that is asked for its password
 _READY = "database system is ready to accept connections"
 
 
@@ -86,6 +87,8 @@ def _initialise(programs: Path, data: Path, user: str | None) -> None:
     )
     if done.returncode != 0:
         raise PostgreSQLMissing(f"initdb failed: {done.stderr.strip()}")
+    rules = data / "pg_hba.conf"
+    rules.write_text(f"local all {WITH_PASSWORD} scram-sha-256\n{rules.read_text()}")
 
 
 def _wait_until_ready(log: IO[str]) -> None:

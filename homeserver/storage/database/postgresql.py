@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlencode
 
@@ -118,46 +119,64 @@ class PostgreSQLDatabase:
         # adding to the conflicts: under contention writers go one after another, otherwise side by side.
         self._turn = asyncio.Lock()
         self._closed = False
+        self._running = 0
+        self._all_done = asyncio.Event()
+        self._all_done.set()
 
     async def read(self, work: Work[T]) -> T:
         """See `Database.read`."""
-        for remaining in reversed(range(READ_ATTEMPTS)):
-            try:
-                return await self._attempt(work, "repeatable_read", readonly=True)
-            except _Again as again:
-                if not remaining:
-                    raise again.error from again.__cause__
+        with self._counted():
+            for remaining in reversed(range(READ_ATTEMPTS)):
+                try:
+                    return await self._attempt(work, "repeatable_read", readonly=True)
+                except _Again as again:
+                    if not remaining:
+                        raise again.error from again.__cause__
         raise AssertionError("unreachable")
 
     async def write(self, work: Work[T]) -> T:
         """See `Database.write`."""
-        for attempt in range(WRITE_ATTEMPTS):
-            try:
-                if attempt == 0 and not self._turn.locked():
-                    return await self._attempt(work, "serializable", readonly=False)
-                async with self._turn:
-                    return await self._attempt(work, "serializable", readonly=False)
-            except _Again as again:
-                if attempt == WRITE_ATTEMPTS - 1:
-                    raise again.error from again.__cause__
-            if attempt:
-                # Whoever has the turn and is still not let through contends with another process.
-                await asyncio.sleep(random.uniform(0, 0.001 * 2 ** min(attempt, 9)))
+        with self._counted():
+            for attempt in range(WRITE_ATTEMPTS):
+                try:
+                    if attempt == 0 and not self._turn.locked():
+                        return await self._attempt(work, "serializable", readonly=False)
+                    async with self._turn:
+                        return await self._attempt(work, "serializable", readonly=False)
+                except _Again as again:
+                    if attempt == WRITE_ATTEMPTS - 1:
+                        raise again.error from again.__cause__
+                if attempt:
+                    # Whoever has the turn and is still not let through contends with another process.
+                    await asyncio.sleep(random.uniform(0, 0.001 * 2 ** min(attempt, 9)))
         raise AssertionError("unreachable")
 
     async def close(self) -> None:
         """See `Database.close`."""
         if not self._closed:
             self._closed = True
+            await self._all_done.wait()
             await self._pool.close()
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Refuse a unit of work after closing; otherwise let closing wait for it."""
+        if self._closed:
+            raise DatabaseError("The database has been closed.", "The server is shutting down.")
+        self._running += 1
+        self._all_done.clear()
+        try:
+            yield
+        finally:
+            self._running -= 1
+            if self._running == 0:
+                self._all_done.set()
 
     async def _attempt(
         self, work: Work[T], isolation: Literal["serializable", "repeatable_read"], *, readonly: bool
     ) -> T:
-        if self._closed:
-            raise DatabaseError("The database has been closed.", "The server is shutting down.")
         tx: PostgreSQLTransaction | None = None
-        committing = False
+        lost = committing = False
         try:
             async with self._pool.acquire() as connection:
                 tx = PostgreSQLTransaction(connection)
@@ -172,14 +191,24 @@ class PostgreSQLDatabase:
                         committing = True
                 finally:
                     tx.ended = True
+                    lost = _is_closed(connection)
                 return result
         except Exception as error:
             cause = error if tx is None or tx.failure is None else tx.failure
-            if isinstance(cause, _CONFLICTS) or (isinstance(cause, _LOST) and not committing):
+            lost = lost or isinstance(cause, _LOST)
+            if isinstance(cause, _CONFLICTS) or (lost and not committing):
                 raise _Again(translate(cause)) from cause
             if isinstance(error, _DRIVER_ERRORS):
                 raise translate(error) from error
             raise
+
+
+def _is_closed(connection: asyncpg.Connection) -> bool:
+    """Whether a connection that was acquired and not given back has been lost."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:  # the pool has let go of it, which it does as soon as it is closed
+        return True
 
 
 def translate(error: BaseException) -> DatabaseError:
@@ -260,15 +289,16 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]
 
 def _pool_arguments(args: Mapping[str, Any]) -> dict[str, Any]:
     """What asyncpg's create_pool takes, from what psycopg2 and Twisted's pool take."""
+    args = {name: value for name, value in args.items() if value is not None}
     known = {*_ADDRESS, *_TLS, *_POOL, "database", "dbname", "application_name", "connect_timeout"}
     for name in args.keys() - known:
         logger.warning("database.args.%s is not known for psycopg2 and has no effect.", name)
-    found = {name: args[name] for name in _ADDRESS if args.get(name) is not None}
+    found = {name: args[name] for name in _ADDRESS if name in args}
     for name in ("port", "cp_min", "cp_max"):
-        value = args.get(name)
-        if value is not None and not str(value).isdecimal():
+        if not str(args.get(name, 0)).isdecimal():
             raise DatabaseError(
-                f"database.args.{name} is {value!r}, which is not a number.", "Correct it in homeserver.yaml."
+                f"database.args.{name} is {args[name]!r}, which is not a number.",
+                "Correct it in homeserver.yaml.",
             )
     if "port" in found:
         found["port"] = int(found["port"])
@@ -277,7 +307,7 @@ def _pool_arguments(args: Mapping[str, Any]) -> dict[str, Any]:
     database = args.get("database", args.get("dbname"))
     if database is not None:
         found["database"] = database
-    tls = {name: args[name] for name in _TLS if args.get(name) is not None}
+    tls = {name: args[name] for name in _TLS if name in args}
     if tls:
         found["dsn"] = "postgresql://?" + urlencode(tls)
     largest = max(1, int(args.get("cp_max", 10)))

@@ -93,12 +93,13 @@ def list_arguments(statement: Statement, args: Sequence[Any]) -> list[Any]:
         if not isinstance(values, (list, tuple)):
             raise TypeError(f"Argument ${position + 1} must be a list, it is {type(values).__name__}")
         if values and isinstance(values[0], bytes):
-            offset, places = 1, []
+            offset, places = 2, []  # from 1; see below
             for value in values:
                 places.append(offset << _LENGTH_BITS | len(value))
                 offset += len(value)
             bound[position] = json.dumps(places)
-            bound.append(b"".join(values))
+            # After a first byte: of an empty blob, substr() makes NULL.
+            bound.append(b"\0" + b"".join(values))
         else:
             bound[position] = json.dumps(values, ensure_ascii=False)
             bound.append(None)
