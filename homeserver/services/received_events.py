@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from homeserver.core.errors import InvalidEvent
 from homeserver.core.events import Event, has_valid_content_hash, parse_pdu, redact
@@ -26,17 +26,24 @@ class EventSignatures(Protocol):
         ...
 
 
+class Dropped(NamedTuple):
+    """Why a PDU was dropped. `check`: "format" or "signature"."""
+
+    check: str
+    reason: str
+
+
 @dataclass(slots=True)
 class Received:
     """What was left of some PDUs after the checks.
 
-    `events` by ID; those whose content hash is wrong are redacted, and their IDs are in `redacted`. `dropped`: the reasons for
-    those that were dropped, by event ID where it could be told.
+    `events` by ID; those whose content hash is wrong are redacted, and their IDs are in `redacted`. `dropped` by event ID where
+    it could be told.
     """
 
     events: dict[str, Event] = field(default_factory=dict)
     redacted: set[str] = field(default_factory=set)
-    dropped: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, Dropped] = field(default_factory=dict)
 
 
 class ReceivedEvents:
@@ -48,21 +55,23 @@ class ReceivedEvents:
 
     async def check(self, pdus: Sequence[Any], rules: RoomRules, room_id: str) -> Received:
         """Checks 1 to 3 for PDUs that should be of this room. Never raises for what is wrong with a PDU."""
+        events, dropped = await _off_loop(len(pdus), _parse, pdus, rules, room_id)
+        received = await self.verify(events)
+        received.dropped.update(dropped)
+        return received
+
+    async def verify(self, events: Sequence[Event]) -> Received:
+        """Checks 2 and 3 for events whose format has been checked."""
         received = Received()
-        parsed: dict[str, Event] = {}
-        for batch in _batches(pdus):
-            events, dropped = await _off_loop(len(pdus), _parse, batch, rules, room_id)
-            parsed.update(events)
-            received.dropped.update(dropped)
-        problems = await self._signatures.verify_events(parsed.values())
+        problems = await self._signatures.verify_events(events)
         signed = []
-        for event_id, event in parsed.items():
+        for event in events:
             # 2. "Passes signature checks, otherwise it is dropped."
-            problem = problems[event_id]
+            problem = problems[event.event_id]
             if problem is None:
                 signed.append(event)
             else:
-                received.dropped[event_id] = problem
+                received.dropped[event.event_id] = Dropped("signature", problem)
         # 3. "Passes hash checks, otherwise it is redacted before being processed further."
         for batch in _batches(signed):
             for event, whole in await _off_loop(len(signed), _hashed, batch):
@@ -72,17 +81,15 @@ class ReceivedEvents:
         return received
 
 
-def _parse(pdus: Sequence[Any], rules: RoomRules, room_id: str) -> tuple[dict[str, Event], dict[str, str]]:
+def _parse(pdus: Sequence[Any], rules: RoomRules, room_id: str) -> tuple[list[Event], dict[str, Dropped]]:
     """1. "Is a valid event, otherwise it is dropped." """
-    events: dict[str, Event] = {}
-    dropped: dict[str, str] = {}
+    events: list[Event] = []
+    dropped: dict[str, Dropped] = {}
     for pdu in pdus:
         try:
-            event = parse_pdu(pdu, rules, room_id=room_id)
+            events.append(parse_pdu(pdu, rules, room_id=room_id))
         except InvalidEvent as invalid:
-            dropped[claimed_event_id(pdu)] = invalid.reason
-        else:
-            events[event.event_id] = event
+            dropped[claimed_event_id(pdu)] = Dropped("format", invalid.reason)
     return events, dropped
 
 

@@ -22,6 +22,7 @@ from prometheus_client import Counter
 from homeserver.core.backoff import BackoffPolicy, retry_delay_ms
 from homeserver.core.canonical_json import encode_canonical
 from homeserver.federation.errors import FederationError
+from homeserver.federation.remote.transactions import MAX_EDUS, MAX_PDUS, transaction_body
 from homeserver.services.clock import Clock
 from homeserver.storage import destinations, outbox
 from homeserver.storage.database import Database, Transaction
@@ -30,11 +31,10 @@ from homeserver.storage.outbox import Unanswered
 
 log = logging.getLogger(__name__)
 
-SendTransaction = Callable[[str, str, bytes], Awaitable[Mapping[str, Any]]]
-"""(destination, transaction ID, body as canonical JSON) -> the answer. Raises FederationError."""
+SendTransaction = Callable[[str, str, bytes], Awaitable[Mapping[str, str | None]]]
+"""(destination, transaction ID, body as canonical JSON) -> event ID to None, or to what was wrong with it. Raises
+FederationError. `federation.remote.transactions.send_transaction` on a client is one."""
 
-MAX_PDUS = 50
-MAX_EDUS = 100
 MAX_WAITING_EDUS = 1_000
 MAX_IN_FLIGHT = 200
 """Transactions on their way at the same time, over all destinations."""
@@ -236,18 +236,15 @@ class Sender:
             if peer.failing:  # what it did not answer is not needed any more
                 await self._works(peer)
             return None, {}
-        body = self._body([row.canonical for row in queued], list(edus.values()))
+        pdus = [row.canonical for row in queued]
+        body = transaction_body(self._server_name, self._clock(), pdus, list(edus.values()))
         nids = tuple(row.event_nid for row in queued)
         peer.unanswered = Unanswered(secrets.token_urlsafe(12), nids, body)
         return peer.unanswered, edus
 
-    def _body(self, pdus: list[bytes], edus: list[bytes]) -> bytes:
-        """The transaction as canonical JSON: what is signed and what is sent."""
-        origin = encode_canonical(self._server_name)
-        parts = [b'{"edus":[', b",".join(edus), b'],"origin":', origin, b',"origin_server_ts":']
-        return b"".join([*parts, str(self._clock()).encode(), b',"pdus":[', b",".join(pdus), b"]}"])
-
-    async def _succeeded(self, peer: _Peer, transaction: Unanswered, answer: Mapping[str, Any]) -> None:
+    async def _succeeded(
+        self, peer: _Peer, transaction: Unanswered, answer: Mapping[str, str | None]
+    ) -> None:
         """Take what was sent out of the outbox."""
         was_failing = peer.failing
 
@@ -315,14 +312,10 @@ class Sender:
         log.log(level, "%s does not answer (%s); next try in %d s", peer.name, reason, delay // 1000)
 
 
-def _note_verdicts(name: str, answer: Mapping[str, Any], count: int) -> None:
+def _note_verdicts(name: str, verdicts: Mapping[str, str | None], count: int) -> None:
     """Count and log what the other server says of the PDUs."""
-    verdicts = answer.get("pdus")
-    refused = 0
-    if isinstance(verdicts, dict):
-        for event_id, verdict in verdicts.items():
-            if isinstance(verdict, dict) and "error" in verdict:
-                refused += 1
-                log.info("%s refuses our event %s: %.500s", name, event_id, verdict["error"])
-    sent_pdus.labels("refused").inc(min(refused, count))
-    sent_pdus.labels("accepted").inc(max(0, count - refused))
+    refused = {event_id: error for event_id, error in verdicts.items() if error is not None}
+    for event_id, error in refused.items():
+        log.info("%s refuses our event %s: %s", name, event_id, error)
+    sent_pdus.labels("refused").inc(min(len(refused), count))
+    sent_pdus.labels("accepted").inc(max(0, count - len(refused)))

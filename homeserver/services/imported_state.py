@@ -1,0 +1,81 @@
+"""State that another server gave us: judged by the auth rules, and made a state map.
+
+Spec: https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from homeserver.core.event_order import Judged, by_auth_events, judge_by_auth_events, ordered
+from homeserver.core.events import Event, StateKey
+from homeserver.storage import events as stored_events
+from homeserver.storage.database import Transaction
+from homeserver.storage.events import EventStatus
+
+CREATE: StateKey = ("m.room.create", "")
+
+
+class BadState(Exception):
+    """A state that cannot be one; `reason` says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedState:
+    """A state with what authorises it.
+
+    `entries`: the state map. `outliers`: all events, each after those that authorise it, to be stored. `rejected`: the reasons for
+    those among them that the auth rules refuse. `left_out`: the reasons for events that could not be judged, by event ID.
+    """
+
+    entries: dict[StateKey, str]
+    outliers: list[Event]
+    rejected: dict[str, str]
+    left_out: dict[str, str]
+
+
+async def imported_state(
+    state_ids: Collection[str],
+    events: Mapping[str, Event],
+    known: Mapping[str, Event],
+    known_rejected: Collection[str] = (),
+) -> ImportedState:
+    """Judge events and make the state map of those with `state_ids`.
+
+    `events` are new, with their signatures verified; `known` are those that we have judged before, of which `known_rejected` were
+    rejected. Runs off the event loop. Raises BadState: no create event, two events for one entry, an event without state key.
+    """
+    judged, order = await asyncio.to_thread(_judge, events, known, known_rejected)
+    entries: dict[StateKey, str] = {}
+    for event_id in state_ids:
+        event = judged.accepted.get(event_id) or known.get(event_id)
+        if event is None or event_id in judged.rejected or event_id in known_rejected:
+            continue  # left out: it could not be had, or it is not allowed
+        if not event.is_state:
+            raise BadState(f"{event_id} is in the state, but is no state event")
+        if entries.setdefault(event.key, event_id) != event_id:
+            raise BadState(f"the state has two events for {event.key}: {entries[event.key]} and {event_id}")
+    if CREATE not in entries:
+        raise BadState("the state has no valid m.room.create event")
+    return ImportedState(entries, order, judged.rejected, judged.unjudged)
+
+
+def _judge(
+    events: Mapping[str, Event], known: Mapping[str, Event], known_rejected: Collection[str]
+) -> tuple[Judged, list[Event]]:
+    judged = judge_by_auth_events(events.values(), known, known_rejected)
+    usable = (event for event_id, event in events.items() if event_id not in judged.unjudged)
+    return judged, ordered(usable, by_auth_events)
+
+
+async def known_events(tx: Transaction, event_ids: Iterable[str]) -> tuple[dict[str, Event], set[str]]:
+    """Those of some events that we have, and the IDs of those among them that were rejected."""
+    found = await stored_events.get_many(tx, list(event_ids))
+    rejected = {event_id for event_id, stored in found.items() if stored.status is EventStatus.REJECTED}
+    return {event_id: stored.event for event_id, stored in found.items()}, rejected
