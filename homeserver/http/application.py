@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_exceptions import HTTPException
 
 from homeserver.core.errors import MatrixError, unknown
@@ -82,11 +83,22 @@ def build_application(
     return application
 
 
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether a line of aiohttp's log tells of a fault of ours, not of bytes on the port that are not HTTP."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
+
+
+_protocol_log = logging.getLogger("homeserver.http.protocol")
+_protocol_log.addFilter(_is_ours)
+
+
 def make_runner(application: web.Application) -> web.AppRunner:
     """The runner for a listener: handlers hear of it when their client goes away."""
     return web.AppRunner(
         application,
         access_log=None,
+        logger=_protocol_log,
         handler_cancellation=True,
         shutdown_timeout=SHUTDOWN_TIMEOUT,
         max_line_size=MAX_LINE,
