@@ -137,7 +137,7 @@ def size(root: Digest) -> Walk[int]:
 def diff(old_root: Digest, new_root: Digest) -> Walk[dict[StateKey, Change]]:
     """What differs between two maps: for each such key its old and new event ID, None where it has none."""
     changes: dict[StateKey, Change] = {}
-    level: list[tuple[_Side, _Side]] = [(old_root, new_root)]
+    level: list[tuple[_Side, _Side]] = [(old_root, new_root)] if old_root != new_root else []
     depth = 0
     while level:
         sides = {side for pair in level for side in pair if isinstance(side, bytes)} - {EMPTY}
