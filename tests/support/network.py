@@ -5,8 +5,8 @@ a name. One that is named without a port is found as most servers are: https://N
 delegates to `federation.NAME:8448`. One that is named with a port is found directly.
 
 Processes that are started with `command()` see the network's /etc/hosts, and a resolver that answers nothing,
-in a mount namespace of their own (`unshare --mount`): only they believe in these names. The test process speaks
-to the addresses. It takes root.
+in a mount namespace of their own (`unshare --mount`): only they believe in these names. The test process
+speaks to the addresses. It takes root.
 
     async with network() as net, Synapse(net, "matrix.org") as synapse, OurServer(net, "ours.test") as ours:
         alice = await synapse.register("alice")
