@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 _MODULE_NAME = re.compile(r"(\d{4})_(\w+)\Z")
 
-# Any number will do; it keeps two processes that start at once from migrating the same PostgreSQL database.
+# Any number will do.
 _ADVISORY_LOCK = 7_310_012_605
 
 
@@ -67,14 +67,18 @@ def all_migrations() -> list[Migration]:
     return found
 
 
-async def _applied(tx: Transaction) -> dict[int, str]:
+async def _create_table(tx: Transaction) -> None:
     if tx.dialect == "postgresql":
-        await tx.fetch_value(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+        # Two processes that create a table at once are in each other's way, IF NOT EXISTS or not.
+        await tx.execute(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
     await tx.execute(
         "CREATE TABLE IF NOT EXISTS schema_migrations ("
         "number BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL,"
         " description TEXT NOT NULL, applied_ts BIGINT NOT NULL)"
     )
+
+
+async def _applied(tx: Transaction) -> dict[int, str]:
     rows = await tx.fetch("SELECT number, name FROM schema_migrations ORDER BY number")
     return {row["number"]: row["name"] for row in rows}
 
@@ -97,7 +101,8 @@ async def migrate(database: Database, known: Sequence[Migration] | None = None) 
     Raises DatabaseError if the database has steps that are not known, and leaves it as it was.
     """
     migrations = all_migrations() if known is None else known
-    applied = await database.write(_applied)
+    await database.write(_create_table)
+    applied = await database.read(_applied)
     _refuse_newer(applied, migrations)
     done: list[Migration] = []
     for migration in migrations:
@@ -105,6 +110,9 @@ async def migrate(database: Database, known: Sequence[Migration] | None = None) 
             continue
 
         async def step(tx: Transaction, migration: Migration = migration) -> bool:
+            if tx.dialect == "postgresql":
+                # Before anything is read, so that what another process did meanwhile is seen.
+                await tx.execute("LOCK TABLE schema_migrations IN EXCLUSIVE MODE")
             if migration.number in await _applied(tx):  # another process was faster
                 return False
             await migration.apply(tx)
