@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from homeserver.core.event_order import Judged, by_auth_events, judge_by_auth_events, ordered
+from homeserver.core.event_order import by_auth_events, judge_by_auth_events, ordered
 from homeserver.core.events import Event, StateKey
 from homeserver.storage import events as stored_events
 from homeserver.storage.database import Transaction
@@ -46,32 +46,36 @@ async def imported_state(
     known: Mapping[str, Event],
     known_rejected: Collection[str] = (),
 ) -> ImportedState:
-    """Judge events and make the state map of those with `state_ids`.
+    """Judge events and make the state map of those with `state_ids`; those that cannot be had or are not allowed are left out.
 
     `events` are new, with their signatures verified; `known` are those that we have judged before, of which `known_rejected` were
     rejected. Runs off the event loop. Raises BadState: no create event, two events for one entry, an event without state key.
     """
-    judged, order = await asyncio.to_thread(_judge, events, known, known_rejected)
+    return await asyncio.to_thread(_imported_state, state_ids, events, known, known_rejected)
+
+
+def _imported_state(
+    state_ids: Collection[str],
+    events: Mapping[str, Event],
+    known: Mapping[str, Event],
+    known_rejected: Collection[str],
+) -> ImportedState:
+    judged = judge_by_auth_events(events.values(), known, known_rejected)
     entries: dict[StateKey, str] = {}
     for event_id in state_ids:
-        event = judged.accepted.get(event_id) or known.get(event_id)
-        if event is None or event_id in judged.rejected or event_id in known_rejected:
-            continue  # left out: it could not be had, or it is not allowed
+        event = judged.accepted.get(event_id)
+        if event is None and event_id not in known_rejected:
+            event = known.get(event_id)
+        if event is None:
+            continue
         if not event.is_state:
             raise BadState(f"{event_id} is in the state, but is no state event")
         if entries.setdefault(event.key, event_id) != event_id:
             raise BadState(f"the state has two events for {event.key}: {entries[event.key]} and {event_id}")
     if CREATE not in entries:
         raise BadState("the state has no valid m.room.create event")
-    return ImportedState(entries, order, judged.rejected, judged.unjudged)
-
-
-def _judge(
-    events: Mapping[str, Event], known: Mapping[str, Event], known_rejected: Collection[str]
-) -> tuple[Judged, list[Event]]:
-    judged = judge_by_auth_events(events.values(), known, known_rejected)
-    usable = (event for event_id, event in events.items() if event_id not in judged.unjudged)
-    return judged, ordered(usable, by_auth_events)
+    judgeable = (event for event_id, event in events.items() if event_id not in judged.unjudged)
+    return ImportedState(entries, ordered(judgeable, by_auth_events), judged.rejected, judged.unjudged)
 
 
 async def known_events(tx: Transaction, event_ids: Iterable[str]) -> tuple[dict[str, Event], set[str]]:

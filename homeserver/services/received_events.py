@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from homeserver.core.errors import InvalidEvent
 from homeserver.core.events import Event, has_valid_content_hash, parse_pdu, redact
+from homeserver.core.probable_event_id import probable_event_id
 from homeserver.core.room_versions import RoomRules
 
 IN_THREAD_ABOVE = 8
@@ -37,8 +38,8 @@ class Dropped(NamedTuple):
 class Received:
     """What was left of some PDUs after the checks.
 
-    `events` by ID; those whose content hash is wrong are redacted, and their IDs are in `redacted`. `dropped` by event ID where
-    it could be told.
+    `events` by ID; those whose content hash is wrong are redacted, and their IDs are in `redacted`. `dropped` by event ID, or by
+    another name where the ID cannot be told.
     """
 
     events: dict[str, Event] = field(default_factory=dict)
@@ -85,22 +86,17 @@ def _parse(pdus: Sequence[Any], rules: RoomRules, room_id: str) -> tuple[list[Ev
     """1. "Is a valid event, otherwise it is dropped." """
     events: list[Event] = []
     dropped: dict[str, Dropped] = {}
-    for pdu in pdus:
+    for number, pdu in enumerate(pdus):
         try:
             events.append(parse_pdu(pdu, rules, room_id=room_id))
         except InvalidEvent as invalid:
-            dropped[claimed_event_id(pdu)] = Dropped("format", invalid.reason)
+            name = probable_event_id(pdu, rules) or f"(PDU {number} of the list)"
+            dropped[name] = Dropped("format", invalid.reason)
     return events, dropped
 
 
 def _hashed(events: Sequence[Event]) -> list[tuple[Event, bool]]:
     return [(event, True) if has_valid_content_hash(event) else (redact(event), False) for event in events]
-
-
-def claimed_event_id(pdu: Any) -> str:
-    """A name for a PDU that cannot be read: the event ID it gives, or a placeholder."""
-    event_id = pdu.get("event_id") if isinstance(pdu, Mapping) else None
-    return event_id[:255] if isinstance(event_id, str) else "(no event ID)"
 
 
 def _batches(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
