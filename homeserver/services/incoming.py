@@ -20,12 +20,13 @@ from homeserver.services.clock import Clock
 from homeserver.services.incoming_edus import IncomingEDUs
 from homeserver.services.room_inbox import RoomInbox, received_pdus
 from homeserver.storage import inbound_transactions
-from homeserver.storage.database import Database
+from homeserver.storage.database import Database, DatabaseError
 
 log = logging.getLogger(__name__)
 
 KEEP_ANSWERS_MS = 24 * 3_600_000
 MAX_TRANSACTION_ID = 255
+STOP_GRACE_S = 0.5
 MAX_WAITING = 10
 """Transactions of one server that are worked on or wait. By the specification there is one at a time."""
 
@@ -66,6 +67,15 @@ class IncomingTransactions:
             self._running[key] = task
             task.add_done_callback(lambda _: self._finished(key))
         return await asyncio.shield(task)
+
+    async def stop(self) -> None:
+        """Let the transactions that are being worked on end, for a moment; the others are not answered, and come again."""
+        tasks = list(self._running.values())
+        if tasks:
+            _, pending = await asyncio.wait(tasks, timeout=STOP_GRACE_S)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _finished(self, key: tuple[str, str]) -> None:
         del self._running[key]
@@ -110,13 +120,21 @@ class IncomingTransactions:
             *(self._inbox.take(origin, room_id, events) for room_id, events in by_room.items()),
             return_exceptions=True,
         )
-        for room_id, result in zip(by_room, taken, strict=True):
+        for (room_id, events), result in zip(by_room.items(), taken, strict=True):
             if isinstance(result, BaseException):
-                # Not answered at all, so that the sender repeats the transaction.
                 log.error("taking the events of %s for %s failed", origin, room_id, exc_info=result)
-                raise errors.unknown(
-                    f"An error of this server's own, with the events of {room_id}"
-                ) from result
+                if isinstance(result, DatabaseError | asyncio.CancelledError):
+                    # Not answered at all, so that the sender repeats the transaction.
+                    raise errors.unknown(
+                        f"The events of {room_id} could not be stored; send them again"
+                    ) from result
+                # A mistake of ours: were the transaction not answered, nothing of that server would ever come through again.
+                received_pdus.labels("failed").inc(len(events))
+                result = {
+                    event_id: "Not accepted: an error of this server's own"
+                    for pdu in events
+                    if (event_id := probable_event_id(pdu, None))
+                }
             answers.update(result)
         return answers
 

@@ -35,7 +35,7 @@ received_pdus = Counter(
 
 
 class RoomInbox:
-    """Takes events of rooms that we are in. Those of one room are handled one after the other, those of different rooms together."""
+    """Takes events of rooms that we are in: those of one room one after the other, those of different rooms together."""
 
     def __init__(
         self,
