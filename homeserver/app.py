@@ -1,0 +1,353 @@
+"""The composition root: the only place that builds the server's objects and wires them.
+
+Read it from `serve`: storage, then what talks to other servers, then the services, then the listeners.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import socket
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from multidict import CIMultiDictProxy
+from nacl.signing import VerifyKey
+from unpaddedbase64 import decode_base64
+
+from homeserver import admin_api, client_api, federation_api
+from homeserver.config import Listener, RateLimit, RateLimitSettings, Settings, load_signing_keys
+from homeserver.config.settings import EVERY_ADDRESS
+from homeserver.core.backoff import BackoffPolicy
+from homeserver.core.requester import Requester
+from homeserver.core.signing import key_id_of
+from homeserver.federation.addresses import AddressFilter
+from homeserver.federation.inbound import RequestAuthenticator
+from homeserver.federation.key_responses import TrustedKeyServer
+from homeserver.federation.key_ring import KeyRing
+from homeserver.federation.own_keys import OwnKeys, old_verify_key
+from homeserver.federation.remote.transactions import send_transaction
+from homeserver.federation.settings import OutboundSettings
+from homeserver.federation.transport import FederationClient
+from homeserver.http import Authenticators, RateLimiter, Request, build_application, make_runner
+from homeserver.services.accounts import Accounts
+from homeserver.services.client_events import ClientEvents
+from homeserver.services.clock import now_ms
+from homeserver.services.filters import Filters
+from homeserver.services.identity import Identity
+from homeserver.services.invitations import Invitations
+from homeserver.services.joins import RemoteJoins
+from homeserver.services.joins_in_progress import JoinsInProgress
+from homeserver.services.key_store import DatabaseKeyStore
+from homeserver.services.login import Login
+from homeserver.services.member_profiles import MemberProfiles
+from homeserver.services.membership import Membership
+from homeserver.services.notifier import Committed, Notifier
+from homeserver.services.passwords import Passwords
+from homeserver.services.profiles import Profiles
+from homeserver.services.received_events import ReceivedEvents
+from homeserver.services.registration import Registration
+from homeserver.services.remote_directory import RemoteDirectory
+from homeserver.services.resident import ResidentJoins
+from homeserver.services.room_creation import RoomCreation
+from homeserver.services.room_imports import RoomImports
+from homeserver.services.room_state import RoomStates
+from homeserver.services.room_writes import RoomWrites
+from homeserver.services.sender import Sender
+from homeserver.services.sessions import Sessions
+from homeserver.services.shared_secret import SharedSecretRegistration
+from homeserver.services.sync import Sync
+from homeserver.services.timeline import Timeline
+from homeserver.services.user_interactive import UserInteractive
+from homeserver.storage import positions
+from homeserver.storage.database import Database, open_database
+from homeserver.storage.state import NodeCache
+from homeserver.tls import CertificateStore, certificate_store
+
+log = logging.getLogger(__name__)
+
+
+class Server:
+    """The running server."""
+
+    def __init__(self, stack: AsyncExitStack, certificates: CertificateStore | None) -> None:
+        """`stack` closes what was opened, last first."""
+        self._stack = stack
+        self._certificates = certificates
+
+    async def close(self) -> None:
+        """Stop listening, end what runs, close the database."""
+        await self._stack.aclose()
+
+    def reload(self) -> None:
+        """Read the TLS certificate again. Raises TLSError, and then the certificate of before stays in use."""
+        if self._certificates is not None:
+            self._certificates.reload()
+
+
+async def serve(settings: Settings) -> Server:
+    """Start the server: open the database, wire the services, listen.
+
+    Raises DatabaseError, TLSError, ConfigError or OSError (a port in use) with what a person can do about it; then nothing is
+    left open.
+    """
+    certificates = (
+        certificate_store(settings) if any(listener.tls for listener in settings.server.listeners) else None
+    )
+    async with AsyncExitStack() as stack:
+        database = await open_database(settings.storage.database)
+        stack.push_async_callback(database.close)
+        outbound = await _outbound(settings, database, stack)
+        services = await _services(settings, database, outbound, stack)
+        await _listen(settings, services, outbound, certificates, stack)
+        return Server(stack.pop_all(), certificates)
+    raise AssertionError("unreachable: the stack swallows no exceptions")
+
+
+@dataclass(frozen=True, slots=True)
+class _Outbound:
+    """What talks to other servers."""
+
+    identity: Identity
+    own_keys: OwnKeys
+    client: FederationClient
+    key_ring: KeyRing
+    whitelist: frozenset[str] | None
+
+
+async def _outbound(settings: Settings, database: Database, stack: AsyncExitStack) -> _Outbound:
+    signing_keys = load_signing_keys(settings.keys.signing_key_path)
+    identity = Identity(str(settings.server_name), signing_keys[0])
+    own_keys = OwnKeys(
+        identity.server_name,
+        signing_keys,
+        {
+            key_id: old_verify_key(old.key, old.expired_ts)
+            for key_id, old in settings.keys.old_signing_keys.items()
+        },
+    )
+    allowed = settings.federation.federation_domain_whitelist
+    whitelist = None if allowed is None else frozenset(str(name) for name in allowed)
+    client = FederationClient(
+        identity.server_name, identity.signing_key, _outbound_settings(settings, whitelist)
+    )
+    stack.push_async_callback(client.close)
+    notaries = [
+        TrustedKeyServer(
+            str(notary.server_name),
+            {key_id: VerifyKey(decode_base64(key)) for key_id, key in notary.verify_keys.items()},
+        )
+        for notary in settings.keys.trusted_key_servers
+    ]
+    key_ring = KeyRing(client, DatabaseKeyStore(database), own_keys, notaries, clock=now_ms)
+    log.debug("signing with %s", key_id_of(identity.signing_key))
+    return _Outbound(identity, own_keys, client, key_ring, whitelist)
+
+
+def _outbound_settings(settings: Settings, whitelist: frozenset[str] | None) -> OutboundSettings:
+    federation = settings.federation
+    return OutboundSettings(
+        addresses=AddressFilter(
+            [str(network) for network in federation.federation_ip_range_blocklist],
+            [str(network) for network in federation.ip_range_allowlist],
+        ),
+        domain_whitelist=whitelist,
+        verify_certificates=federation.federation_verify_certificates,
+        custom_ca_files=tuple(federation.federation_custom_ca_list),
+        request_timeout=federation.federation.client_timeout / 1000,
+    )
+
+
+async def _services(
+    settings: Settings, database: Database, outbound: _Outbound, stack: AsyncExitStack
+) -> list[object]:
+    """Everything that handlers may ask for."""
+    notifier = Notifier(await database.read(positions.current))
+    sender = Sender(
+        database,
+        partial(send_transaction, outbound.client),
+        outbound.identity.server_name,
+        now_ms,
+        _backoff(settings),
+        random.Random(),
+    )
+
+    def after_commit(committed: Committed) -> None:
+        notifier.committed(committed)
+        sender.wake(committed.destinations)
+
+    remote_directory = RemoteDirectory(outbound.client)
+    graph = _Graph(database, RoomStates(NodeCache()), RoomWrites(database, after_commit))
+    rooms, membership = _rooms(settings, outbound, remote_directory, graph, notifier, stack)
+    accounts = _accounts(settings, database, outbound, remote_directory, membership)
+    await sender.start()
+    stack.push_async_callback(sender.stop)
+    return [*accounts, *rooms, sender, outbound.own_keys, outbound.key_ring, *_settings(settings)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    """What every service of rooms is built on."""
+
+    database: Database
+    states: RoomStates
+    writes: RoomWrites
+
+
+def _rooms(
+    settings: Settings,
+    outbound: _Outbound,
+    remote_directory: RemoteDirectory,
+    graph: _Graph,
+    notifier: Notifier,
+    stack: AsyncExitStack,
+) -> tuple[list[object], Membership]:
+    """Rooms, for our clients and for other servers."""
+    database, states, writes = graph.database, graph.states, graph.writes
+    identity, client, key_ring = outbound.identity, outbound.client, outbound.key_ring
+    timeline = Timeline(writes, states, identity, now_ms)
+    client_events = ClientEvents(states, now_ms)
+    member_profiles = MemberProfiles(database)
+    invitations = Invitations(database, states, timeline, member_profiles, identity, client, key_ring)
+    received = ReceivedEvents(key_ring)
+    joins = RemoteJoins(
+        database,
+        client,
+        received,
+        RoomImports(writes, states, identity),
+        JoinsInProgress(),
+        identity,
+        now_ms,
+    )
+    stack.push_async_callback(joins.stop)
+    membership = Membership(
+        database, states, timeline, invitations, member_profiles, remote_directory, joins, identity
+    )
+    creation = RoomCreation(
+        timeline, invitations, member_profiles, identity, now_ms, str(settings.rooms.default_room_version)
+    )
+    sync = Sync(database, states, client_events, notifier)
+    resident = ResidentJoins(database, states, timeline, key_ring, identity)
+    return [timeline, client_events, membership, creation, sync, resident], membership
+
+
+def _backoff(settings: Settings) -> BackoffPolicy:
+    timing = settings.federation.federation
+    return BackoffPolicy(
+        first_ms=int(timing.destination_min_retry_interval),
+        multiplier=timing.destination_retry_multiplier,
+        most_ms=int(timing.destination_max_retry_interval),
+    )
+
+
+def _accounts(
+    settings: Settings,
+    database: Database,
+    outbound: _Outbound,
+    remote_directory: RemoteDirectory,
+    membership: Membership,
+) -> list[object]:
+    """Accounts, sessions, profiles and filters."""
+    server_name = outbound.identity.server_name
+    limits = settings.rate_limits
+    accounts = Accounts(database, Passwords(), server_name, now_ms)
+    sessions = Sessions(database, now_ms)
+    user_interactive = UserInteractive(now_ms)
+    return [
+        accounts,
+        sessions,
+        Login(accounts, sessions, limits.rc_login),
+        Registration(accounts, sessions, user_interactive, settings.registration, limits.rc_registration),
+        SharedSecretRegistration(accounts, sessions, settings.registration, now_ms),
+        Profiles(
+            database, server_name, on_change=membership.profile_changed, remote=remote_directory.profile
+        ),
+        Filters(database),
+    ]
+
+
+def _settings(settings: Settings) -> Iterable[object]:
+    """The groups of settings, for handlers that tell clients of them."""
+    return (
+        getattr(settings, field.name)
+        for field in msgspec.structs.fields(Settings)
+        if field.name != "config_path"
+    )
+
+
+def _rate_limits(settings: RateLimitSettings) -> dict[str, RateLimit]:
+    """The limits that endpoints name: `rc_message`, `rc_login.address` and so on."""
+    found: dict[str, RateLimit] = {}
+    for field in msgspec.structs.fields(settings):
+        value = getattr(settings, field.name)
+        if isinstance(value, RateLimit):
+            found[field.name] = value
+            continue
+        for inner in msgspec.structs.fields(value):
+            limit = getattr(value, inner.name)
+            if isinstance(limit, RateLimit):
+                found[f"{field.name}.{inner.name}"] = limit
+    return found
+
+
+def _authenticators(services: Iterable[object], outbound: _Outbound, sender: Sender) -> Authenticators:
+    sessions = next(service for service in services if isinstance(service, Sessions))
+    inbound = RequestAuthenticator(
+        outbound.identity.server_name, outbound.key_ring, outbound.whitelist, clock=now_ms
+    )
+
+    async def access_token(token: str, request: Request, /) -> Requester:
+        return await sessions.authenticate(token)
+
+    async def signed_request(method: str, uri: str, headers: CIMultiDictProxy[str], content: Any, /) -> str:
+        origin = await inbound.authenticate(method, uri, headers.getall("Authorization", ()), content)
+        sender.heard_from(origin)
+        return origin
+
+    return Authenticators(access_token, signed_request)
+
+
+async def _listen(
+    settings: Settings,
+    services: list[object],
+    outbound: _Outbound,
+    certificates: CertificateStore | None,
+    stack: AsyncExitStack,
+) -> None:
+    """Open the listeners. Raises OSError when a port is in use."""
+    endpoints = [*client_api.ENDPOINTS, *federation_api.ENDPOINTS, *admin_api.ENDPOINTS]
+    sender = next(service for service in services if isinstance(service, Sender))
+    authenticators = _authenticators(services, outbound, sender)
+    limits = RateLimiter(_rate_limits(settings.rate_limits))
+    for listener in settings.server.listeners:
+        application = build_application(
+            endpoints,
+            services,
+            authenticators,
+            limits,
+            resources=listener.resource_names,
+            x_forwarded=listener.x_forwarded,
+        )
+        runner = make_runner(application)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        for address in _addresses(listener):
+            await web.TCPSite(
+                runner,
+                address,
+                listener.port,
+                ssl_context=certificates.context if listener.tls and certificates else None,
+                backlog=1024,
+            ).start()
+
+
+def _addresses(listener: Listener) -> tuple[str, ...]:
+    """The addresses to bind. A system without IPv6 has only the others of those that mean every address."""
+    if socket.has_dualstack_ipv6() or set(listener.bind_addresses) != set(EVERY_ADDRESS):
+        return listener.bind_addresses
+    return tuple(address for address in listener.bind_addresses if ":" not in address)
