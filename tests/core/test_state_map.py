@@ -236,7 +236,7 @@ def test_walks_ask_for_a_whole_level_at_once() -> None:
         lookup(made.root, list(members(500))),
         update(made.root, members(500)),
     ):
-        asked, _ = counted(walk, made.new_nodes)  # type: ignore[arg-type]
+        asked, _ = counted(walk, made.new_nodes)
         assert len(asked) <= 6
 
 
@@ -308,7 +308,7 @@ def test_a_missing_node_is_told() -> None:
         diff(EMPTY, made.root),
     ):
         with pytest.raises(MissingNode, match=made.root.hex()):
-            run(walk, {})  # type: ignore[arg-type]
+            run(walk, {})
 
 
 def test_damaged_nodes_are_told() -> None:

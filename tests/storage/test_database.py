@@ -110,15 +110,16 @@ async def test_like_tells_upper_from_lower_case(things: Database) -> None:
     assert await things.write(work) == 1
 
 
+@pytest.mark.parametrize("text", ["a\0b", "a\ud800b"])
 @pytest.mark.parametrize("place", ["argument", "list", "row"])
-async def test_a_nul_in_a_text_is_refused(things: Database, place: str) -> None:
+async def test_a_text_that_is_not_storable_is_refused(things: Database, place: str, text: str) -> None:
     async def work(tx: Transaction) -> None:
         if place == "argument":
-            await add(tx, "a\0b")
+            await add(tx, text)
         elif place == "list":
-            await tx.fetch("SELECT id FROM things WHERE name = ANY($1)", ["a\0b"])
+            await tx.fetch("SELECT id FROM things WHERE name = ANY($1)", [text])
         else:
-            await tx.execute_many("INSERT INTO things (name) VALUES ($1)", [("a\0b",)])
+            await tx.execute_many("INSERT INTO things (name) VALUES ($1)", [(text,)])
 
     with pytest.raises(UnstorableText, match="NUL"):
         await things.write(work)

@@ -84,6 +84,7 @@ async def test_a_lost_transaction_fails_what_was_in_it_and_nothing_after(databas
         return_exceptions=True,
     )
     assert isinstance(done[0], DatabaseError)
+    assert "undone" in done[0].cause
     assert isinstance(done[1], DatabaseError)
     assert done[2] == 1
     assert await count(database, "parent") == 1
@@ -121,7 +122,7 @@ async def test_what_was_written_survives_the_death_of_the_process(
         "    os.kill(os.getpid(), 9)\n"
         "asyncio.run(main())\n"
     )
-    done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", script, path], check=False)
+    done = await asyncio.to_thread(lambda: subprocess.run([sys.executable, "-c", script, path], check=False))
     assert done.returncode == -9
     assert await count(database, "parent") == 1
 
@@ -129,6 +130,21 @@ async def test_what_was_written_survives_the_death_of_the_process(
 async def test_the_file_is_for_its_owner_alone(database: SQLiteDatabase, path: Path) -> None:
     for file in (path, path.with_name(path.name + "-wal")):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+async def test_how_it_is_kept(database: SQLiteDatabase) -> None:
+    """Durable, and so that space can be given back to the file system."""
+    found = [
+        await database.write(lambda tx, name=name: tx.fetch_value(f"PRAGMA {name}"))  # type: ignore[misc]
+        for name in ("journal_mode", "synchronous", "auto_vacuum")
+    ]
+    assert found == ["wal", 2, 2]
+
+
+async def test_an_old_sqlite_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "OLDEST_VERSION", (99, 0, 0))
+    with pytest.raises(DatabaseError, match="too old"):
+        await open_at(path)
 
 
 async def test_foreign_keys_are_enforced(database: SQLiteDatabase) -> None:

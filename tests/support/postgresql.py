@@ -75,9 +75,9 @@ def _unprivileged() -> str | None:
 
 
 def _initialise(programs: Path, data: Path, user: str | None) -> None:
-    command = [programs / "initdb", "-D", data, "-U", SUPERUSER, "-A", "trust", "-E", "UTF8"]
+    command: list[str | Path] = [programs / "initdb", "-D", data, "-U", SUPERUSER, "-A", "trust"]
     done = subprocess.run(
-        [*command, "--locale=C", "--no-sync"],
+        [*command, "-E", "UTF8", "--locale=C", "--no-sync"],
         user=user,
         extra_groups=[] if user else None,
         cwd=data.parent,

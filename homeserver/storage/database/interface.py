@@ -27,9 +27,9 @@ class ConstraintViolation(DatabaseError):
 
 
 class UnstorableText(ValueError):
-    """A text holds a NUL character, which PostgreSQL cannot keep in a TEXT column.
+    """A text holds a NUL character, which PostgreSQL cannot keep in a TEXT column, or a lone surrogate.
 
-    SQLite refuses it too, so that both behave alike. Canonical JSON is kept as BYTEA and is not concerned;
+    SQLite refuses them too, so that both behave alike. Canonical JSON is kept as BYTEA and is not concerned;
     identifiers from other servers that go in TEXT columns must be checked with `is_storable` beforehand.
     """
 
@@ -38,6 +38,8 @@ def is_storable(text: str) -> bool:
     """Whether `text` can go in a TEXT column: it has no NUL character and is encodable as UTF-8."""
     if "\0" in text:
         return False
+    if text.isascii():
+        return True
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:  # a lone surrogate
@@ -46,12 +48,14 @@ def is_storable(text: str) -> bool:
 
 
 def check_arguments(arguments: Iterable[Any]) -> None:
-    """Raise UnstorableText if a text among `arguments`, or in a list among them, holds a NUL character."""
+    """Raise UnstorableText if a text among `arguments`, or in a list among them, is not storable."""
     for argument in arguments:
         if isinstance(argument, str):
-            if "\0" in argument:
-                raise UnstorableText(f"A text with a NUL character cannot be stored: {argument[:80]!r}")
-        elif isinstance(argument, list):
+            if not is_storable(argument):
+                raise UnstorableText(
+                    f"A text with NUL or a lone surrogate cannot be stored: {argument[:80]!r}"
+                )
+        elif isinstance(argument, (list, tuple)):
             check_arguments(argument)
 
 
@@ -64,7 +68,9 @@ class Row(Protocol):
 
     def __iter__(self) -> Iterator[Any]: ...
 
-    def keys(self) -> Iterable[str]: ...
+    def keys(self) -> Iterable[str]:
+        """The names of the columns."""
+        ...
 
 
 class Transaction(Protocol):
@@ -76,7 +82,9 @@ class Transaction(Protocol):
     """
 
     @property
-    def dialect(self) -> Dialect: ...
+    def dialect(self) -> Dialect:
+        """Which database it is, for the rare statement that differs."""
+        ...
 
     async def fetch(self, sql: str, *args: Any) -> Sequence[Row]:
         """Run a statement and return all of its rows."""
@@ -111,7 +119,9 @@ class Database(Protocol):
     """
 
     @property
-    def dialect(self) -> Dialect: ...
+    def dialect(self) -> Dialect:
+        """Which database it is, for the rare statement that differs."""
+        ...
 
     async def read(self, work: Work[T]) -> T:
         """Run a unit of work that only reads; all of its statements see the same snapshot."""
@@ -131,10 +141,14 @@ class Database(Protocol):
 
 
 class DatabaseSettings(Protocol):
-    """The `database` section of homeserver.yaml: `name` is `sqlite3` or `psycopg2`."""
+    """The `database` section of homeserver.yaml."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """`sqlite3` or `psycopg2`."""
+        ...
 
     @property
-    def args(self) -> Mapping[str, Any]: ...
+    def args(self) -> Mapping[str, Any]:
+        """`database`: the path of the file; or what psycopg2 takes to connect."""
+        ...

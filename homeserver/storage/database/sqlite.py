@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 READERS = 3
 BUSY_TIMEOUT_S = 10
+OLDEST_VERSION = (3, 38, 0)  # json_each() built in; RETURNING is older
 # A batch is committed after this many units or this much time, so that the first one does not wait for ever.
 MAX_BATCH_UNITS = 512
 MAX_BATCH_S = 0.05
@@ -239,20 +240,20 @@ class SQLiteDatabase:
                 self._run_unit(connection, unit)
                 if not connection.in_transaction:
                     # Some failures (disk full, IO error) undo the transaction, the earlier units with it.
-                    raise unit.error or sqlite3.OperationalError(
-                        "the transaction was ended by a unit of work"
+                    raise DatabaseError(
+                        "The transaction was undone, with all units of work that shared it.",
+                        "The first of them to fail says why.",
                     )
             connection.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - it is handed to every caller of the batch
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            if not batch:
-                while self._queue:
-                    batch.append(self._queue.popleft())
+            if not batch:  # not even begun: whoever waits is told
+                batch.extend(self._queue.popleft() for _ in range(len(self._queue)))
             for unit in batch:
                 if unit.error is None:
                     unit.error = translate(error, self._path)
-                    unit.error.__cause__ = error
+                    unit.error.__cause__ = error if error is not unit.error else None
         return batch
 
     def _run_unit(self, connection: sqlite3.Connection, unit: _Unit) -> None:
@@ -379,6 +380,11 @@ async def _connect(path: str, *, reader: bool) -> aiosqlite.Connection:
 
 async def open_sqlite(args: Mapping[str, Any]) -> SQLiteDatabase:
     """Open or create the database of which `args["database"]` is the path. Raises DatabaseError."""
+    if sqlite3.sqlite_version_info < OLDEST_VERSION:
+        raise DatabaseError(
+            f"Python uses version {sqlite3.sqlite_version} of SQLite, which is too old.",
+            "Install SQLite 3.38 or later, or use PostgreSQL (database.name: psycopg2 in homeserver.yaml).",
+        )
     path = args.get("database")
     if not isinstance(path, str) or not path or path == ":memory:":
         raise DatabaseError(
