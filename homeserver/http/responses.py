@@ -12,7 +12,19 @@ from aiohttp import web
 
 from homeserver.core.errors import MatrixError
 
-_encoder = msgspec.json.Encoder()
+
+def _plain(value: Any) -> Any:
+    """What msgspec does not know by itself: subclasses of str and int (our settings), read-only mappings."""
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a {type(value).__name__} cannot be written as JSON")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_plain)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from homeserver.config import RateLimit, RegistrationSettings
 from homeserver.core.errors import forbidden, limit_exceeded, missing_param
 from homeserver.core.token_bucket import TokenBuckets
 from homeserver.services.accounts import Accounts, check_password_form
-from homeserver.services.sessions import Session, Sessions
+from homeserver.services.sessions import Session, Sessions, check_device_id
 from homeserver.services.user_interactive import DUMMY, UserInteractive, dummy_stage
 
 OPERATION = "register"
@@ -80,6 +80,8 @@ class Registration:
             await self._accounts.check_available(user.username)
         if user.password is not None:
             check_password_form(user.password)
+        if user.device_id is not None:
+            check_device_id(user.device_id)
         session_id = await self._user_interactive.authenticate(
             OPERATION, auth, flows=[[DUMMY]], stages={DUMMY: dummy_stage}
         )

@@ -54,7 +54,7 @@ class Sessions:
         Spec: https://spec.matrix.org/v1.19/client-server-api/#relationship-between-access-tokens-and-devices
         """
         device = _new_device_id() if device_id is None else device_id
-        _check_device_id(device)
+        check_device_id(device)
         name = None if display_name is None else display_name.replace("\0", "")[:MAX_DEVICE_NAME_LENGTH]
         token = secrets.token_urlsafe(32)
 
@@ -129,7 +129,8 @@ def _new_device_id() -> str:
     return "".join(secrets.choice(string.ascii_uppercase) for _ in range(10))
 
 
-def _check_device_id(device_id: str) -> None:
+def check_device_id(device_id: str) -> None:
+    """Raises M_INVALID_PARAM unless this can be a device ID."""
     if not device_id or len(device_id) > MAX_DEVICE_ID_LENGTH or not is_storable(device_id):
         raise invalid_param(
             f"device_id must have 1 to {MAX_DEVICE_ID_LENGTH} characters, and none of them NUL"

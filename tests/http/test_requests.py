@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 import pytest
 
+from homeserver.config import Duration, ServerName
 from homeserver.core.errors import forbidden
 from homeserver.http import (
     ACCESS_TOKEN,
@@ -120,6 +122,22 @@ async def redirects() -> Response:
 @endpoint("GET", "/_matrix/client/v3/raw", auth=NO_AUTH)
 async def raw() -> dict[str, Any]:
     return {"events": [msgspec.Raw(b'{"n":10000000000000000000000}')], "huge": 10**30}
+
+
+@endpoint("GET", "/_matrix/client/v3/values", auth=NO_AUTH)
+async def values() -> dict[str, Any]:
+    name = ServerName("ours.test")
+    return {
+        name: name,
+        "frozen": MappingProxyType({"a": Duration(5)}),
+        "struct": Inner(3),
+        "tuple": (1, None),
+    }
+
+
+@endpoint("GET", "/_matrix/client/v3/values_huge", auth=NO_AUTH)
+async def values_huge() -> dict[str, Any]:
+    return {**await values(), "huge": [10**30]}
 
 
 @endpoint("POST", "/_matrix/client/v3/nothing", auth=NO_AUTH)
@@ -272,6 +290,13 @@ async def test_other_answers() -> None:
         content = (await client.get("/_matrix/client/v3/raw")).content
         assert b'{"n":10000000000000000000000}' in content and str(10**30).encode() in content
         assert (await client.post("/_matrix/client/v3/nothing")).ok() == {}
+
+
+async def test_values_that_json_does_not_know_by_itself() -> None:
+    async with served(values, values_huge) as client:
+        expected = {"ours.test": "ours.test", "frozen": {"a": 5}, "struct": {"count": 3}, "tuple": [1, None]}
+        assert (await client.get("/_matrix/client/v3/values")).ok() == expected
+        assert (await client.get("/_matrix/client/v3/values_huge")).ok() == {**expected, "huge": [10**30]}
 
 
 async def test_unknown_paths_and_methods() -> None:

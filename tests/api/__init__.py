@@ -1,0 +1,1 @@
+"""Transcripts: what a client sends and what it gets back."""

@@ -1,0 +1,186 @@
+"""A server of accounts behind its HTTP interface: the transcripts of tests/api speak with it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import argon2
+import pytest
+
+from homeserver.admin_api import register as admin_register
+from homeserver.client_api import (
+    capabilities,
+    filter,
+    login,
+    logout,
+    profile,
+    registration,
+    support,
+    versions,
+    wellknown,
+    whoami,
+)
+from homeserver.config import Settings, settings_from
+from homeserver.core.errors import not_found
+from homeserver.core.requester import Requester
+from homeserver.federation_api import wellknown as server_wellknown
+from homeserver.http import Authenticators, RateLimiter, Request, build_application, endpoints_of
+from homeserver.services.accounts import Accounts
+from homeserver.services.filters import Filters
+from homeserver.services.login import Login
+from homeserver.services.passwords import Passwords
+from homeserver.services.profiles import Profiles
+from homeserver.services.registration import Registration
+from homeserver.services.sessions import Sessions
+from homeserver.services.shared_secret import SharedSecretRegistration
+from homeserver.services.user_interactive import UserInteractive
+from homeserver.storage.database import Database, open_database
+from tests.support.client import Client, serving
+
+MODULES = (
+    admin_register,
+    capabilities,
+    filter,
+    login,
+    logout,
+    profile,
+    registration,
+    server_wellknown,
+    support,
+    versions,
+    wellknown,
+    whoami,
+)
+ENDPOINTS = [declared for module in MODULES for declared in endpoints_of(module)]
+
+# As weak as argon2 lets it be: the tests are not about how long it takes.
+WEAK_HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+OPEN = {"enable_registration": True, "enable_registration_without_verification": True}
+UNLIMITED = {"per_second": 1000, "burst_count": 1000}
+NO_LIMITS = {
+    "rc_registration": UNLIMITED,
+    "rc_login": {"address": UNLIMITED, "account": UNLIMITED, "failed_attempts": UNLIMITED},
+}
+
+
+@dataclass
+class Clock:
+    """The time, which the test moves."""
+
+    seconds: float = 1_700_000_000
+
+    def now_ms(self) -> int:
+        return int(self.seconds * 1000)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@dataclass
+class RemoteProfiles:
+    """The profiles of other servers, and who was asked about."""
+
+    known: dict[str, dict[str, Any]] = field(default_factory=dict)
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
+
+    async def __call__(self, user_id: str, field: str | None) -> dict[str, Any]:
+        self.asked.append((user_id, field))
+        if user_id not in self.known:
+            raise not_found("Profile not found")
+        return self.known[user_id]
+
+
+@dataclass
+class Server:
+    """A running server, and what tests turn and look at."""
+
+    client: Client
+    settings: Settings
+    database: Database
+    accounts: Accounts
+    sessions: Sessions
+    filters: Filters
+    clock: Clock
+    changed_profiles: list[str]
+    remote_profiles: RemoteProfiles
+
+    async def user(self, name: str, password: str = "the password") -> Client:
+        """A client of a new user, logged in."""
+        user_id = await self.accounts.create(name, password)
+        session = await self.sessions.start(user_id)
+        return self.client.with_token(session.access_token, user_id, session.device_id)
+
+
+StartServer = Callable[..., Awaitable[Server]]
+
+
+async def _start(stack: AsyncExitStack, directory: Path, overrides: dict[str, Any]) -> Server:
+    database_settings = {"name": "sqlite3", "args": {"database": str(directory / "homeserver.db")}}
+    given = {
+        "server_name": "ours.test",
+        "database": database_settings,
+        **OPEN,
+        **NO_LIMITS,
+        **overrides,
+    }
+    settings = settings_from(given, base=directory).settings
+    database = await open_database(settings.storage.database)
+    stack.push_async_callback(database.close)
+    clock = Clock()
+    now_ms, monotonic = clock.now_ms, clock.monotonic
+    rates = settings.rate_limits
+    accounts = Accounts(database, Passwords(WEAK_HASHER), settings.server_name, now_ms)
+    sessions = Sessions(database, now_ms)
+    changed: list[str] = []
+
+    async def on_change(user_id: str) -> None:
+        changed.append(user_id)
+
+    async def authenticate(token: str, request: Request) -> Requester:
+        return await sessions.authenticate(token)
+
+    remote = RemoteProfiles()
+    filters = Filters(database)
+    services = [
+        settings.server,
+        settings.rooms,
+        filters,
+        sessions,
+        Login(accounts, sessions, rates.rc_login, monotonic=monotonic),
+        Profiles(database, settings.server_name, on_change=on_change, remote=remote),
+        Registration(
+            accounts,
+            sessions,
+            UserInteractive(now_ms),
+            settings.registration,
+            rates.rc_registration,
+            monotonic=monotonic,
+        ),
+        SharedSecretRegistration(accounts, sessions, settings.registration, now_ms),
+    ]
+    limits = RateLimiter({"rc_login.address": rates.rc_login.address}, monotonic=monotonic)
+    application = build_application(ENDPOINTS, services, Authenticators(access_token=authenticate), limits)
+    client = await stack.enter_async_context(serving(application))
+    return Server(client, settings, database, accounts, sessions, filters, clock, changed, remote)
+
+
+@pytest.fixture
+async def start_server(tmp_path: Path) -> AsyncIterator[StartServer]:
+    """Starts a server with these keys of homeserver.yaml, on a fresh SQLite database."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**overrides: Any) -> Server:
+            return await _start(stack, tmp_path, overrides)
+
+        yield start
+
+
+@pytest.fixture
+async def server(start_server: StartServer) -> Server:
+    """A server with open registration and no limits."""
+    return await start_server()
