@@ -1,12 +1,8 @@
 """The main job around a stand-in for the server: signals, the banner, what is told when the start fails."""
 
-import os
 import signal
 import socket
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +11,7 @@ from homeserver.cli import banner
 from homeserver.config import settings_from
 
 from .command import fails, generate
+from .process import Process, free_port
 
 # A homeserver.app that listens as the real one does, and does nothing else.
 STAND_IN = """
@@ -56,54 +53,6 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-class Process:
-    """The server as a process; its standard error goes to a file that can be waited on."""
-
-    def __init__(self, config: Path, stand_in: str = "") -> None:
-        self.log = config.parent / "log"
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", STAND_IN, "-c", str(config)],
-                stderr=log,
-                stdout=log,
-                env={**os.environ, "STAND_IN": stand_in},
-            )
-
-    def output(self) -> str:
-        return self.log.read_text()
-
-    def wait_for(self, text: str) -> None:
-        """Until the log has the text; fails when the process ends or half a minute has passed."""
-        deadline = time.monotonic() + 30
-        while text not in self.output():
-            assert self.process.poll() is None, self.output()
-            assert time.monotonic() < deadline, self.output()
-            time.sleep(0.02)
-
-    def end(self, number: signal.Signals) -> tuple[int, float]:
-        """Send the signal; returns the exit code and the seconds until it."""
-        before = time.monotonic()
-        self.process.send_signal(number)
-        code = self.process.wait(timeout=10)
-        return code, time.monotonic() - before
-
-
-@pytest.fixture
-def processes() -> Iterator[list[Process]]:
-    started: list[Process] = []
-    yield started
-    for each in started:
-        if each.process.poll() is None:
-            each.process.kill()
-            each.process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 def configuration(directory: Path, port: int, more: str = "") -> Path:
     config = generate(directory, "localhost:8448")
     with config.open("a") as file:
@@ -115,7 +64,7 @@ def configuration(directory: Path, port: int, more: str = "") -> Path:
 def test_a_signal_ends_it_cleanly_and_soon(
     tmp_path: Path, processes: list[Process], number: signal.Signals
 ) -> None:
-    server = Process(configuration(tmp_path, free_port(), "pid_file: run/server.pid\n"))
+    server = Process(configuration(tmp_path, free_port(), "pid_file: run/server.pid\n"), STAND_IN)
     processes.append(server)
     server.wait_for("check federation")
     assert (tmp_path / "run/server.pid").read_text() == f"{server.process.pid}\n"
@@ -131,7 +80,7 @@ def test_a_signal_ends_it_cleanly_and_soon(
 def test_it_ends_in_time_even_when_something_hangs(
     tmp_path: Path, processes: list[Process], stand_in: str, code: int
 ) -> None:
-    server = Process(configuration(tmp_path, free_port()), stand_in)
+    server = Process(configuration(tmp_path, free_port()), STAND_IN, stand_in)
     processes.append(server)
     server.wait_for("starting" if stand_in == "never starts" else "check federation")
     actual, seconds = server.end(signal.SIGTERM)
@@ -141,7 +90,7 @@ def test_it_ends_in_time_even_when_something_hangs(
 
 
 def test_sighup_reads_the_certificate_again(tmp_path: Path, processes: list[Process]) -> None:
-    server = Process(configuration(tmp_path, free_port()))
+    server = Process(configuration(tmp_path, free_port()), STAND_IN)
     processes.append(server)
     server.wait_for("check federation")
     server.process.send_signal(signal.SIGHUP)
@@ -157,7 +106,7 @@ def test_a_port_in_use(tmp_path: Path, processes: list[Process]) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        server = Process(configuration(tmp_path, port, "pid_file: server.pid\n"))
+        server = Process(configuration(tmp_path, port, "pid_file: server.pid\n"), STAND_IN)
         processes.append(server)
         assert server.process.wait(timeout=30) == 1
     (line,) = [line for line in server.output().splitlines() if line.startswith("homeserver: ")]
@@ -171,7 +120,7 @@ def test_an_address_that_is_not_of_this_machine(tmp_path: Path, processes: list[
     config = generate(tmp_path)
     with config.open("a") as file:
         file.write("listeners: [{port: 18448, bind_addresses: [192.0.2.1]}]\n")
-    server = Process(config)
+    server = Process(config, STAND_IN)
     processes.append(server)
     assert server.process.wait(timeout=30) == 1
     assert "this machine does not have that address. Correct bind_addresses" in server.output()
@@ -184,7 +133,7 @@ def test_a_pid_file_that_is_a_directory(tmp_path: Path) -> None:
 
 
 def test_warnings_about_the_file_are_logged(tmp_path: Path, processes: list[Process]) -> None:
-    server = Process(configuration(tmp_path, free_port(), "my_own: 1\nreport_stats: false\n"))
+    server = Process(configuration(tmp_path, free_port(), "my_own: 1\nreport_stats: false\n"), STAND_IN)
     processes.append(server)
     server.wait_for("check federation")
     lines = server.output().splitlines()
@@ -200,7 +149,7 @@ def test_the_log_goes_where_log_config_says(tmp_path: Path, processes: list[Proc
         f"handlers: {{file: {{class: logging.FileHandler, filename: {tmp_path}/own.log}}}}\n"
         "root: {level: INFO, handlers: [file]}\n"
     )
-    server = Process(config)
+    server = Process(config, STAND_IN)
     processes.append(server)
     server.log = tmp_path / "own.log"
     server.log.touch()
@@ -216,7 +165,7 @@ def test_a_log_config_of_synapse_is_left_out_with_a_note(tmp_path: Path, process
         "handlers: {console: {class: logging.StreamHandler, filters: [context]}}\n"
         "root: {level: INFO, handlers: [console]}\n"
     )
-    server = Process(config)
+    server = Process(config, STAND_IN)
     processes.append(server)
     server.wait_for("check federation")
     assert "names parts of another program (synapse.util.logcontext.LoggingContextFilter)" in server.output()

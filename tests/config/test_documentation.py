@@ -117,3 +117,21 @@ def test_the_sample_shows_the_listeners_there_are_by_default() -> None:
     shown = settings_from({"server_name": "example.org", **yaml.safe_load(block)}, base=Path("/"))
     default = settings_from({"server_name": "example.org"}, base=Path("/"))
     assert shown.settings.server.listeners == default.settings.server.listeners
+
+
+def test_every_setting_is_used_or_marked() -> None:
+    """A setting that nothing reads would be a promise that is not kept."""
+    package = REPOSITORY / "homeserver"
+    code = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in package.rglob("*.py")
+        if (package / "config") not in path.parents
+    )
+    unused = {
+        field.encode_name
+        for group in groups().values()
+        for field in msgspec.structs.fields(group)
+        if not re.search(rf"\.{field.encode_name}\b", code)
+    }
+    # "enable_registration_without_verification" only permits what enable_registration asks for.
+    assert unused - {"enable_registration_without_verification"} == NOT_YET_EFFECTIVE
