@@ -70,7 +70,7 @@ def _write_pid(path: Path) -> None:
 
 async def _serve(settings: Settings) -> int:
     # Imported here: a wrong setting is told at once, before everything that the server needs is loaded.
-    from homeserver import app
+    from homeserver.app import serve
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -80,7 +80,7 @@ async def _serve(settings: Settings) -> int:
     loop.add_signal_handler(signal.SIGHUP, logger.info, "SIGHUP: still starting, nothing to read again yet")
 
     stopping = asyncio.create_task(stop.wait())
-    starting = asyncio.create_task(app.serve(settings))
+    starting = asyncio.create_task(serve(settings))
     try:
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
