@@ -5,10 +5,34 @@ Spec: https://spec.matrix.org/v1.19/server-server-api/
 
 from __future__ import annotations
 
-from homeserver.federation_api import wellknown
+from homeserver.federation_api import (
+    backfill,
+    event_auth,
+    events,
+    joins_v1,
+    joins_v2,
+    keys_query,
+    keys_server,
+    query,
+    transactions,
+    version,
+    wellknown,
+)
 from homeserver.http import endpoints_of
 
 # One line a module, in the order of the alphabet.
-MODULES = (wellknown,)
+MODULES = (
+    backfill,
+    event_auth,
+    events,
+    joins_v1,
+    joins_v2,
+    keys_query,
+    keys_server,
+    query,
+    transactions,
+    version,
+    wellknown,
+)
 
 ENDPOINTS = [endpoint for module in MODULES for endpoint in endpoints_of(module)]
