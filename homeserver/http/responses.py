@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,12 +55,8 @@ class Response:
 
 
 def encode_json(value: Any) -> bytes:
-    """JSON bytes of dicts, lists, Structs and `msgspec.Raw`."""
-    try:
-        return _encoder.encode(value)
-    except OverflowError:
-        # Events of room versions 1 to 5 may hold integers that do not fit in 64 bits.
-        return json.dumps(msgspec.to_builtins(value), ensure_ascii=False, separators=(",", ":")).encode()
+    """JSON bytes of dicts, lists, Structs and `msgspec.Raw`. Integers may have any size."""
+    return _encoder.encode(value)
 
 
 def to_web_response(result: Any) -> web.Response:
