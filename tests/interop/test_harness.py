@@ -6,7 +6,7 @@ from tests.support.synapse import Synapse
 
 async def test_two_synapses_federate_by_name() -> None:
     async with network() as net:
-        matrix_org, other = Synapse(net, "matrix.org"), Synapse(net, "other.test:8448")
+        matrix_org, other = Synapse(net, "matrix.org"), Synapse(net, "other.test:18448")
         async with running(matrix_org, other):
             alice, bob = await matrix_org.register("alice"), await other.register("bob")
             room_id = await alice.create_room(preset="public_chat", room_alias_name="synapse")

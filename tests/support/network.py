@@ -2,7 +2,7 @@
 
 `Network` gives every server an address of its own in 127.83.0.0/16, a certificate of a private authority, and
 a name. One that is named without a port is found as most servers are: https://NAME/.well-known/matrix/server
-delegates to `federation.NAME:8448`. One that is named with a port is found directly.
+delegates to `federation.NAME:18448`. One that is named with a port is found directly.
 
 Processes that are started with `command()` see the network's /etc/hosts, and a resolver that answers nothing,
 in a mount namespace of their own (`unshare --mount`): only they believe in these names. The test process
@@ -34,8 +34,9 @@ from aiohttp import web
 
 from .authority import CertificateAuthority
 
-CLIENT_PORT = 8008
-FEDERATION_PORT = 8448
+# Not 8008 and 8448: a server that listens there on every address would be in the way.
+CLIENT_PORT = 18008
+FEDERATION_PORT = 18448
 
 # The resolver of the namespace: nobody listens there, so DNS fails at once and nothing leaves the machine.
 IN_NAMESPACE = 'mount --bind "$1" /etc/hosts && mount --bind "$2" /etc/resolv.conf && shift 2 && exec "$@"'
@@ -198,6 +199,13 @@ def _claim_subnet() -> tuple[int, socket.socket]:
     raise error
 
 
+def _directory() -> Path:
+    """In memory when there is room: Synapse waits for the disk three times as long as it works."""
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > 1 << 30
+    return Path(tempfile.mkdtemp(prefix="network-", dir=memory if roomy else None))
+
+
 @contextlib.asynccontextmanager
 async def network() -> AsyncIterator[Network]:
     """A network for a test or a module of tests; skips with the reason where it cannot be made."""
@@ -207,7 +215,7 @@ async def network() -> AsyncIterator[Network]:
         subnet, listener = _claim_subnet()
     except OSError as error:
         pytest.skip(f"a private network takes port 443 on loopback: {error}")
-    directory = Path(tempfile.mkdtemp(prefix="network-"))
+    directory = _directory()
     try:
         net = Network(directory, subnet, CertificateAuthority(directory / "certificates"))
         async with net._serving(listener):
@@ -258,6 +266,8 @@ class ServerProcess:
         self.output_path = directory / "output.log"
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
+        self.exit_code: int | None = None
+        """Of the last run, once it has ended; negative: the signal that ended it."""
 
     @property
     def pid(self) -> int:
@@ -309,10 +319,10 @@ class ServerProcess:
             return
         process.send_signal(with_signal)
         try:
-            await asyncio.to_thread(process.wait, seconds)
+            self.exit_code = await asyncio.to_thread(process.wait, seconds)
         except subprocess.TimeoutExpired:
             process.kill()
-            await asyncio.to_thread(process.wait)
+            self.exit_code = await asyncio.to_thread(process.wait)
 
     async def _answers(self) -> bool:
         if not self.is_running:
