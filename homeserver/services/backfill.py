@@ -31,7 +31,6 @@ from homeserver.services.room_writes import RoomWrites
 from homeserver.storage import events as stored_events
 from homeserver.storage import memberships, positions, rooms
 from homeserver.storage.database import Database, Transaction
-
 from homeserver.storage.rooms import Room
 
 log = logging.getLogger(__name__)
