@@ -81,8 +81,8 @@ class Backfill:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._failed: dict[tuple[str, tuple[str, ...]], int] = {}
 
-    async def fill(self, room_id: str, *, before: Place | None, limit: int) -> bool:
-        """Fetch what is missing among the `limit` events before a place in the room's history (None: its end).
+    async def fill_gap(self, room_id: str, place: Place, limit: int) -> bool:
+        """Fetch about `limit` events before those gaps in the room's history that are at `place` or later.
 
         True when there are new events, so that the page should be read again. Never raises for what other servers do: what cannot
         be had stays missing, and is asked for again some minutes later at the earliest.
@@ -90,11 +90,11 @@ class Backfill:
         lock = self._locks.setdefault(room_id, asyncio.Lock())
         try:
             async with asyncio.timeout(TIMEOUT_S), lock:
-                gap = await self._database.read(lambda tx: self._gap(tx, room_id, before, limit))
+                gap = await self._database.read(lambda tx: self._gap(tx, room_id, place))
                 if gap is None or self._failed.get((room_id, gap.starting_points), 0) > self._clock():
                     return False
                 for server in gap.servers[:MAX_SERVERS]:
-                    if await self._fill_from(server, gap):
+                    if await self._fill_from(server, gap, min(max(limit, 1), EVENTS_A_REQUEST)):
                         return True
                 self._remember_failure(room_id, gap)
         except TimeoutError:
@@ -107,22 +107,17 @@ class Backfill:
         self._failed[(room_id, gap.starting_points)] = now + PAUSE_AFTER_FAILURE_MS
         log.info("no server gives the history of %s before %s", room_id, ", ".join(gap.starting_points))
 
-    async def _gap(self, tx: Transaction, room_id: str, before: Place | None, limit: int) -> _Gap | None:
-        """The newest missing events within the page, if there are any."""
+    async def _gap(self, tx: Transaction, room_id: str, place: Place) -> _Gap | None:
+        """The missing events at or after a place, the nearest first, if there are any."""
         room = await rooms.get(tx, room_id)
         if room is None:
             return None
         missing = await rooms.backward_extremities(tx, room.room_nid)
-        if not missing:
-            return None
-        page = await stored_events.page(tx, room.room_nid, start=before, backwards=True, limit=limit)
-        oldest = page[-1].event.depth if len(page) == limit else 0
-        newest = before.depth if before else max(missing.values())
-        within = {event_id: depth for event_id, depth in missing.items() if oldest <= depth <= newest}
+        within = [event_id for event_id, depth in missing.items() if depth >= place.depth]
         if not within:
             return None
-        chosen = sorted(within, key=lambda event_id: (-within[event_id], event_id))[:MAX_STARTING_POINTS]
-        return _Gap(room, tuple(chosen), await self._servers(tx, room))
+        within.sort(key=lambda event_id: (missing[event_id], event_id))
+        return _Gap(room, tuple(within[:MAX_STARTING_POINTS]), await self._servers(tx, room))
 
     async def _servers(self, tx: Transaction, room: Room) -> list[str]:
         """Servers in the room: first those whose users have spoken lately, because they answer."""
@@ -134,23 +129,23 @@ class Backfill:
         servers = [server for server in (*lately, *maker, *joined) if server in set(joined)]
         return [server for server in dict.fromkeys(servers) if server != self._identity.server_name]
 
-    async def _fill_from(self, server: str, gap: _Gap) -> bool:
+    async def _fill_from(self, server: str, gap: _Gap, limit: int) -> bool:
         room = gap.room
         try:
-            async with asyncio.timeout(SERVER_TIMEOUT_S) as limit:
+            async with asyncio.timeout(SERVER_TIMEOUT_S) as deadline:
                 answer = await backfill(
                     self._client,
                     server,
                     room.room_id,
                     room.rules,
                     before=gap.starting_points,
-                    limit=EVENTS_A_REQUEST,
+                    limit=limit,
                 )
         except FederationError as error:
             log.info("no history of %s from %s: %s", room.room_id, server, error.reason)
             return False
         except TimeoutError:
-            if not limit.expired():
+            if not deadline.expired():
                 raise
             log.info("no history of %s from %s in time", room.room_id, server)
             return False
