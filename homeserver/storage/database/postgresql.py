@@ -27,8 +27,7 @@ T = TypeVar("T")
 
 OLDEST_VERSION = 12
 CONNECT_TIMEOUT_S = 10.0
-WRITE_ATTEMPTS = 20
-READ_ATTEMPTS = 3
+MAX_ATTEMPTS = 20
 
 _CONFLICTS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _LOST = (
@@ -125,29 +124,29 @@ class PostgreSQLDatabase:
 
     async def read(self, work: Work[T]) -> T:
         """See `Database.read`."""
-        with self._counted():
-            for remaining in reversed(range(READ_ATTEMPTS)):
-                try:
-                    return await self._attempt(work, "repeatable_read", readonly=True)
-                except _Again as again:
-                    if not remaining:
-                        raise again.error from again.__cause__
-        raise AssertionError("unreachable")
+        return await self._repeat(lambda attempt: self._attempt(work, "repeatable_read", readonly=True))
 
     async def write(self, work: Work[T]) -> T:
         """See `Database.write`."""
+
+        async def once(attempt: int) -> T:
+            if attempt == 0 and not self._turn.locked():
+                return await self._attempt(work, "serializable", readonly=False)
+            async with self._turn:
+                return await self._attempt(work, "serializable", readonly=False)
+
+        return await self._repeat(once)
+
+    async def _repeat(self, once: Callable[[int], Awaitable[T]]) -> T:
         with self._counted():
-            for attempt in range(WRITE_ATTEMPTS):
+            for attempt in range(MAX_ATTEMPTS):
                 try:
-                    if attempt == 0 and not self._turn.locked():
-                        return await self._attempt(work, "serializable", readonly=False)
-                    async with self._turn:
-                        return await self._attempt(work, "serializable", readonly=False)
+                    return await once(attempt)
                 except _Again as again:
-                    if attempt == WRITE_ATTEMPTS - 1:
+                    if attempt == MAX_ATTEMPTS - 1:
                         raise again.error from again.__cause__
                 if attempt:
-                    # Whoever has the turn and is still not let through contends with another process.
+                    # Another process is in the way, or the server is not there at the moment: about 4 s in all.
                     await asyncio.sleep(random.uniform(0, 0.001 * 2 ** min(attempt, 9)))
         raise AssertionError("unreachable")
 
@@ -175,7 +174,7 @@ class PostgreSQLDatabase:
     async def _attempt(
         self, work: Work[T], isolation: Literal["serializable", "repeatable_read"], *, readonly: bool
     ) -> T:
-        tx: PostgreSQLTransaction | None = None
+        first: Exception | None = None  # what came of it can hide it: a rollback that fails too, for one
         lost = committing = False
         try:
             async with self._pool.acquire() as connection:
@@ -189,13 +188,19 @@ class PostgreSQLDatabase:
                                 "The unit of work went on after a statement of it failed."
                             ) from tx.failure
                         committing = True
+                except Exception as error:
+                    first = tx.failure or error
+                    raise
                 finally:
                     tx.ended = True
                     lost = _is_closed(connection)
                 return result
         except Exception as error:
-            cause = error if tx is None or tx.failure is None else tx.failure
+            cause = first or error
             lost = lost or isinstance(cause, _LOST)
+            if lost:
+                # What ended one connection, as a restart of the server, may have ended the others.
+                await self._pool.expire_connections()
             if isinstance(cause, _CONFLICTS) or (lost and not committing):
                 raise _Again(translate(cause)) from cause
             if isinstance(error, _DRIVER_ERRORS):
