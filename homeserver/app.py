@@ -38,8 +38,14 @@ from homeserver.http import Authenticators, RateLimiter, Request, build_applicat
 from homeserver.services.accounts import Accounts
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.clock import now_ms
+from homeserver.services.event_gaps import EventGaps
+from homeserver.services.event_intake import EventIntake
+from homeserver.services.federation_queries import FederationQueries
 from homeserver.services.filters import Filters
+from homeserver.services.history_answers import HistoryAnswers
 from homeserver.services.identity import Identity
+from homeserver.services.incoming import IncomingTransactions
+from homeserver.services.incoming_edus import IncomingEDUs
 from homeserver.services.invitations import Invitations
 from homeserver.services.joins import RemoteJoins
 from homeserver.services.joins_in_progress import JoinsInProgress
@@ -50,17 +56,20 @@ from homeserver.services.membership import Membership
 from homeserver.services.notifier import Committed, Notifier
 from homeserver.services.passwords import Passwords
 from homeserver.services.profiles import Profiles
+from homeserver.services.published_keys import PublishedKeys
 from homeserver.services.received_events import ReceivedEvents
 from homeserver.services.registration import Registration
 from homeserver.services.remote_directory import RemoteDirectory
 from homeserver.services.resident import ResidentJoins
 from homeserver.services.room_creation import RoomCreation
 from homeserver.services.room_imports import RoomImports
+from homeserver.services.room_inbox import RoomInbox
 from homeserver.services.room_state import RoomStates
 from homeserver.services.room_writes import RoomWrites
 from homeserver.services.sender import Sender
 from homeserver.services.sessions import Sessions
 from homeserver.services.shared_secret import SharedSecretRegistration
+from homeserver.services.state_answers import StateAnswers
 from homeserver.services.sync import Sync
 from homeserver.services.timeline import Timeline
 from homeserver.services.user_interactive import UserInteractive
@@ -183,11 +192,18 @@ async def _services(
 
     remote_directory = RemoteDirectory(outbound.client)
     graph = _Graph(database, RoomStates(NodeCache()), RoomWrites(database, after_commit))
-    rooms, membership = _rooms(settings, outbound, remote_directory, graph, notifier, stack)
-    accounts = _accounts(settings, database, outbound, remote_directory, membership)
+    timeline = Timeline(graph.writes, graph.states, outbound.identity, now_ms)
+    joins_in_progress = JoinsInProgress()
+    rooms, membership = _rooms(
+        settings, outbound, remote_directory, graph, timeline, notifier, joins_in_progress, stack
+    )
+    accounts, profiles = _accounts(settings, database, outbound, remote_directory, membership)
+    federation = _federation(
+        settings, outbound, graph, timeline, profiles, remote_directory, joins_in_progress
+    )
     await sender.start()
     stack.push_async_callback(sender.stop)
-    return [*accounts, *rooms, sender, outbound.own_keys, outbound.key_ring, *_settings(settings)]
+    return [*accounts, *rooms, *federation, sender, *_settings(settings)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,13 +220,14 @@ def _rooms(
     outbound: _Outbound,
     remote_directory: RemoteDirectory,
     graph: _Graph,
+    timeline: Timeline,
     notifier: Notifier,
+    joins_in_progress: JoinsInProgress,
     stack: AsyncExitStack,
 ) -> tuple[list[object], Membership]:
     """Rooms, for our clients and for other servers."""
     database, states, writes = graph.database, graph.states, graph.writes
     identity, client, key_ring = outbound.identity, outbound.client, outbound.key_ring
-    timeline = Timeline(writes, states, identity, now_ms)
     client_events = ClientEvents(states, now_ms)
     member_profiles = MemberProfiles(database)
     invitations = Invitations(database, states, timeline, member_profiles, identity, client, key_ring)
@@ -220,7 +237,7 @@ def _rooms(
         client,
         received,
         RoomImports(writes, states, identity),
-        JoinsInProgress(),
+        joins_in_progress,
         identity,
         now_ms,
     )
@@ -232,8 +249,39 @@ def _rooms(
         timeline, invitations, member_profiles, identity, now_ms, str(settings.rooms.default_room_version)
     )
     sync = Sync(database, states, client_events, notifier)
-    resident = ResidentJoins(database, states, timeline, key_ring, identity)
-    return [timeline, client_events, membership, creation, sync, resident], membership
+    return [timeline, client_events, membership, creation, sync], membership
+
+
+def _federation(
+    settings: Settings,
+    outbound: _Outbound,
+    graph: _Graph,
+    timeline: Timeline,
+    profiles: Profiles,
+    remote_directory: RemoteDirectory,
+    joins_in_progress: JoinsInProgress,
+) -> list[object]:
+    """What answers other servers."""
+    database, states, writes = graph.database, graph.states, graph.writes
+    identity, key_ring = outbound.identity, outbound.key_ring
+    received = ReceivedEvents(key_ring)
+    gaps = EventGaps(database, writes, states, outbound.client, received)
+    intake = EventIntake(writes, states, identity.server_name, gaps)
+    inbox = RoomInbox(database, states, received, intake, joins_in_progress, identity.server_name)
+    queries = FederationQueries(
+        identity.server_name,
+        remote_directory.resolve,
+        profiles.get_local,
+        profiles_allowed=settings.federation.allow_profile_lookup_over_federation,
+    )
+    return [
+        IncomingTransactions(database, inbox, IncomingEDUs({}), now_ms),
+        ResidentJoins(database, states, timeline, key_ring, identity),
+        HistoryAnswers(database, states),
+        StateAnswers(database, states),
+        PublishedKeys(outbound.own_keys, key_ring, now_ms),
+        queries,
+    ]
 
 
 def _backoff(settings: Settings) -> BackoffPolicy:
@@ -251,24 +299,26 @@ def _accounts(
     outbound: _Outbound,
     remote_directory: RemoteDirectory,
     membership: Membership,
-) -> list[object]:
+) -> tuple[list[object], Profiles]:
     """Accounts, sessions, profiles and filters."""
     server_name = outbound.identity.server_name
     limits = settings.rate_limits
     accounts = Accounts(database, Passwords(), server_name, now_ms)
     sessions = Sessions(database, now_ms)
     user_interactive = UserInteractive(now_ms)
-    return [
+    profiles = Profiles(
+        database, server_name, on_change=membership.profile_changed, remote=remote_directory.profile
+    )
+    services: list[object] = [
         accounts,
         sessions,
         Login(accounts, sessions, limits.rc_login),
         Registration(accounts, sessions, user_interactive, settings.registration, limits.rc_registration),
         SharedSecretRegistration(accounts, sessions, settings.registration, now_ms),
-        Profiles(
-            database, server_name, on_change=membership.profile_changed, remote=remote_directory.profile
-        ),
+        profiles,
         Filters(database),
     ]
+    return services, profiles
 
 
 def _settings(settings: Settings) -> Iterable[object]:
