@@ -114,9 +114,10 @@ class PostgreSQLDatabase:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
-        # Held by a writer that is repeated after a conflict. While it is held, others wait for it instead of
-        # adding to the conflicts: under contention writers go one after another, otherwise side by side.
+        # Taken by a writer that is repeated after a conflict. While any has it or waits for it, others do so too
+        # instead of adding to the conflicts: under contention writers go one by one, otherwise side by side.
         self._turn = asyncio.Lock()
+        self._contenders = 0
         self._closed = False
         self._running = 0
         self._all_done = asyncio.Event()
@@ -130,10 +131,14 @@ class PostgreSQLDatabase:
         """See `Database.write`."""
 
         async def once(attempt: int) -> T:
-            if attempt == 0 and not self._turn.locked():
+            if attempt == 0 and not self._contenders:
                 return await self._attempt(work, "serializable", readonly=False)
-            async with self._turn:
-                return await self._attempt(work, "serializable", readonly=False)
+            self._contenders += 1
+            try:
+                async with self._turn:
+                    return await self._attempt(work, "serializable", readonly=False)
+            finally:
+                self._contenders -= 1
 
         return await self._repeat(once)
 
