@@ -35,12 +35,13 @@ class Module:
             if isinstance(node, ast.Import):
                 found += [(node.lineno, alias.name) for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
-                base = self._resolve(node)
+                base = self.base_of(node)
                 found.append((node.lineno, base))
                 found += [(node.lineno, f"{base}.{alias.name}") for alias in node.names]
         return found
 
-    def _resolve(self, node: ast.ImportFrom) -> str:
+    def base_of(self, node: ast.ImportFrom) -> str:
+        """The dotted name after `from`, made absolute."""
         if node.level == 0:
             return node.module or ""
         package = self.name.split(".") if self.is_package else self.name.split(".")[:-1]
