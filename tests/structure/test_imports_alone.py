@@ -57,7 +57,7 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
             if not (isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
                 yield from _statements(node.body)
             yield from _statements(node.orelse)
-        elif isinstance(node, ast.Try) or isinstance(node, ast.ClassDef | ast.With):
+        elif isinstance(node, ast.Try | ast.ClassDef | ast.With):
             yield from _statements(node.body)
         else:
             yield node
