@@ -6,10 +6,8 @@ Spec: https://spec.matrix.org/v1.19/client-server-api/#filtering
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Literal
 
 
@@ -122,13 +120,23 @@ def _allows(wanted: EventFilter | RoomEventFilter, event_type: str, sender: str 
 
 def _any_matches(patterns: tuple[str, ...], event_type: str) -> bool:
     return any(
-        pattern == event_type or ("*" in pattern and _glob(pattern).fullmatch(event_type) is not None)
-        for pattern in patterns
+        pattern == event_type or ("*" in pattern and _matches(pattern, event_type)) for pattern in patterns
     )
 
 
-@lru_cache(maxsize=1024)
-def _glob(pattern: str) -> re.Pattern[str]:
-    """A `*` matches any sequence of characters; several in a row match what one does."""
-    parts = re.split(r"\*+", pattern)
-    return re.compile(".*".join(re.escape(part) for part in parts), re.DOTALL)
+def _matches(pattern: str, text: str) -> bool:
+    """Whether the text matches a pattern in which `*` stands for any sequence of characters.
+
+    Taking each part at its first place is enough, so this needs no going back: a regular expression would, and a
+    pattern of many `*` would take for ever.
+    """
+    first, *middle, last = pattern.split("*")
+    if len(text) < len(first) + len(last) or not text.startswith(first) or not text.endswith(last):
+        return False
+    position, end = len(first), len(text) - len(last)
+    for part in middle:
+        position = text.find(part, position, end)
+        if position < 0:
+            return False
+        position += len(part)
+    return True

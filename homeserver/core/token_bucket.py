@@ -45,6 +45,11 @@ class TokenBuckets:
                 self._buckets.popitem(last=False)
         return wait
 
+    def give_back(self, key: str, now: float, *, cost: float = 1.0) -> None:
+        """Put tokens back that were taken for something that turned out not to count."""
+        tokens = min(float(self.limit.burst_count), self._tokens(key, now) + cost)
+        self._buckets[key] = (tokens, now)
+
     def wait_ms(self, key: str, now: float, *, cost: float = 1.0) -> int:
         """The milliseconds until `cost` tokens are there: 0 when they are there already. Takes nothing."""
         missing = cost - self._tokens(key, now)

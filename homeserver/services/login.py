@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from homeserver.config import LoginLimits
-from homeserver.core.errors import MatrixError, limit_exceeded
+from homeserver.core.errors import limit_exceeded
 from homeserver.core.token_bucket import TokenBuckets
 from homeserver.services.accounts import Accounts
 from homeserver.services.sessions import Session, Sessions
@@ -42,12 +42,10 @@ class Login:
         """
         # Unknown names are counted like known ones: a refusal must not tell which exist.
         key = self._accounts.user_id_of(user) or user.lower()[:255]
-        _refuse_for(self._failed.wait_ms(key, self._monotonic()))
-        try:
-            account = await self._accounts.check_password(user, password)
-        except MatrixError:
-            self._failed.take(key, self._monotonic())
-            raise
+        # Counted before the answer is known, so that guesses made at the same time count too.
+        _refuse_for(self._failed.take(key, self._monotonic()))
+        account = await self._accounts.check_password(user, password)
+        self._failed.give_back(key, self._monotonic())
         _refuse_for(self._by_account.take(account.user_id, self._monotonic()))
         return await self._sessions.start(account.user_id, device_id, device_name)
 

@@ -5,6 +5,7 @@ Spec: https://spec.matrix.org/v1.19/client-server-api/#legacy-login
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from typing import Any
 
@@ -152,6 +153,22 @@ async def test_the_limit_of_failures(start_server: StartServer, user: str) -> No
     assert answer.refused(429, "M_LIMIT_EXCEEDED")["retry_after_ms"] == 10_000
     answer = await server.client.post(LOGIN, with_password(f"@{user}:ours.test"))
     answer.refused(429, "M_LIMIT_EXCEEDED")
+
+
+async def test_guesses_made_at_the_same_time_count(start_server: StartServer) -> None:
+    unlimited = {"per_second": 1000, "burst_count": 1000}
+    failed = {"per_second": 0.1, "burst_count": 3}
+    server = await start_server(
+        rc_login={"address": unlimited, "account": unlimited, "failed_attempts": failed}
+    )
+    await server.user("alice")
+    guesses = [server.client.post(LOGIN, with_password(password=f"guess {n}")) for n in range(20)]
+    statuses = [answer.status for answer in await asyncio.gather(*guesses)]
+    assert sorted(statuses) == [403] * 3 + [429] * 17
+    # Logins that succeed use nothing up.
+    server.clock.seconds += 30
+    for _ in range(5):
+        (await server.client.post(LOGIN, with_password())).ok()
 
 
 async def test_the_limit_by_account(start_server: StartServer) -> None:
