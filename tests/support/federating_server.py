@@ -1,0 +1,227 @@
+"""This server's federation inside the test process: its services, and its federation API over HTTPS on loopback."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from aiohttp import web
+from multidict import CIMultiDictProxy
+from signedjson.key import generate_signing_key
+
+from homeserver import federation_api
+from homeserver.config.settings import ServerSettings
+from homeserver.core.backoff import BackoffPolicy
+from homeserver.core.errors import not_found
+from homeserver.core.events import Event
+from homeserver.federation.inbound import RequestAuthenticator
+from homeserver.federation.key_ring import KeyRing
+from homeserver.federation.own_keys import OwnKeys
+from homeserver.federation.remote.transactions import send_transaction
+from homeserver.federation.transport import FederationClient
+from homeserver.http import Authenticators, build_application, make_runner
+from homeserver.services.backfill import Backfill
+from homeserver.services.clock import now_ms
+from homeserver.services.event_gaps import EventGaps
+from homeserver.services.event_intake import EventIntake
+from homeserver.services.federation_queries import FederationQueries
+from homeserver.services.history_answers import HistoryAnswers
+from homeserver.services.identity import Identity
+from homeserver.services.incoming import IncomingTransactions
+from homeserver.services.incoming_edus import IncomingEDUs
+from homeserver.services.joins import RemoteJoins
+from homeserver.services.joins_in_progress import JoinsInProgress
+from homeserver.services.key_store import DatabaseKeyStore
+from homeserver.services.notifier import Committed
+from homeserver.services.published_keys import PublishedKeys
+from homeserver.services.received_events import ReceivedEvents
+from homeserver.services.resident import ResidentJoins
+from homeserver.services.room_imports import RoomImports
+from homeserver.services.room_inbox import RoomInbox
+from homeserver.services.room_state import RoomStates
+from homeserver.services.room_writes import RoomWrites
+from homeserver.services.sender import Sender
+from homeserver.services.state_answers import StateAnswers
+from homeserver.services.timeline import Draft, Timeline
+from homeserver.storage import events as stored_events
+from homeserver.storage import memberships, rooms
+from homeserver.storage.database import Transaction
+from homeserver.storage.events import StoredEvent
+from homeserver.storage.state import NodeCache
+from tests.support.certificates import Authority
+from tests.support.federation_peer import SUBNET, bound_socket, name_of, outbound_settings
+from tests.support.rooms import open_sqlite
+
+QUICK = BackoffPolicy(quick=(20,), first_ms=40, most_ms=200)
+
+
+class FederatingServer:
+    """`async with FederatingServer(authority, directory) as ours:` starts it and stops it."""
+
+    def __init__(
+        self, authority: Authority, directory: Path, *, number: int = 100, policy: BackoffPolicy = QUICK
+    ) -> None:
+        self.authority = authority
+        self.path = directory / f"ours-{number}.db"
+        self.number = number
+        self.policy = policy
+        self.signing_key = generate_signing_key("ours")
+        self.aliases: dict[str, str] = {}
+        self.profiles: dict[str, dict[str, Any]] = {}
+        self.edus: list[tuple[str, Mapping[str, Any]]] = []
+        self.committed: list[Committed] = []
+        self._socket = bound_socket(number)
+        self.server_name = name_of(self._socket)
+
+    async def __aenter__(self) -> Self:
+        self.database = await open_sqlite(self.path)
+        self.client = FederationClient(
+            self.server_name,
+            self.signing_key,
+            outbound_settings(self.authority),
+            clock=lambda: now_ms() / 1000,
+        )
+        own = OwnKeys(self.server_name, [self.signing_key])
+        self.key_ring = KeyRing(self.client, DatabaseKeyStore(self.database), own)
+        self.identity = Identity(self.server_name, self.signing_key)
+        self._build(own)
+        await self.sender.start()
+        await self._listen()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+        await self.joins.stop()
+        await self.incoming.stop()
+        await self.sender.stop()
+        await self.key_ring.close()
+        await self.client.close()
+        await self.database.close()
+
+    def _build(self, own: OwnKeys) -> None:
+        database, identity, client = self.database, self.identity, self.client
+        self.sender = Sender(
+            database,
+            partial(send_transaction, client),
+            self.server_name,
+            now_ms,
+            self.policy,
+            random.Random(1),
+        )
+        self.states = RoomStates(NodeCache())
+        self.writes = RoomWrites(database, self._after_commit)
+        self.timeline = Timeline(self.writes, self.states, identity, now_ms)
+        received = ReceivedEvents(self.key_ring)
+        self.in_progress = JoinsInProgress()
+        self.gaps = EventGaps(database, self.writes, self.states, client, received)
+        intake = EventIntake(self.writes, self.states, self.server_name, self.gaps)
+        inbox = RoomInbox(database, self.states, received, intake, self.in_progress, self.server_name)
+        self.incoming = IncomingTransactions(database, inbox, IncomingEDUs({"m.typing": self._edu}), now_ms)
+        imports = RoomImports(self.writes, self.states, identity)
+        self.joins = RemoteJoins(database, client, received, imports, self.in_progress, identity, now_ms)
+        self.backfill = Backfill(
+            database, self.writes, self.states, client, received, self.gaps, identity, now_ms
+        )
+        self._api = [
+            self.incoming,
+            ResidentJoins(database, self.states, self.timeline, self.key_ring, identity),
+            HistoryAnswers(database, self.states),
+            StateAnswers(database, self.states),
+            PublishedKeys(own, self.key_ring, now_ms),
+            FederationQueries(self.server_name, self._find_alias, self._find_profile, profiles_allowed=True),
+            ServerSettings(
+                server_name=self.server_name,  # type: ignore[arg-type]
+                public_baseurl="https://unused.test/",  # type: ignore[arg-type]
+                listeners=(),
+                data_directory=self.path.parent,
+            ),
+        ]
+
+    async def _listen(self) -> None:
+        inbound = RequestAuthenticator(self.server_name, self.key_ring)
+
+        async def authenticate(method: str, uri: str, headers: CIMultiDictProxy[str], content: Any, /) -> str:
+            origin = await inbound.authenticate(method, uri, headers.getall("Authorization", ()), content)
+            self.sender.heard_from(origin)
+            return origin
+
+        application = build_application(
+            federation_api.ENDPOINTS,
+            self._api,
+            Authenticators(None, authenticate),
+            resources=("federation",),
+            body_timeout=2.0,
+        )
+        self._runner = make_runner(application)
+        await self._runner.setup()
+        context = self.authority.server_context(f"{SUBNET}.{self.number}")
+        await web.SockSite(self._runner, self._socket, ssl_context=context).start()
+
+    def _after_commit(self, committed: Committed) -> None:
+        self.committed.append(committed)
+        self.sender.wake(committed.destinations)
+
+    async def _edu(self, origin: str, content: Mapping[str, Any]) -> None:
+        self.edus.append((origin, content))
+
+    async def _find_alias(self, alias: str) -> tuple[str, list[str]]:
+        if alias not in self.aliases:
+            raise not_found("Room alias not found")
+        return self.aliases[alias], [self.server_name]
+
+    async def _find_profile(self, user_id: str) -> dict[str, Any]:
+        if user_id not in self.profiles:
+            raise not_found("User does not exist")
+        return self.profiles[user_id]
+
+    def user(self, localpart: str) -> str:
+        """A user ID of this server."""
+        return f"@{localpart}:{self.server_name}"
+
+    async def room(
+        self, version: str = "10", *, join_rules: Mapping[str, Any] | None = None, **state: Any
+    ) -> str:
+        """A room that @ours has made; `state`: content by event type without `m.room.`."""
+        creator = self.user("ours")
+        users = {} if version == "12" else {creator: 100}
+        drafts = [
+            Draft(creator, "m.room.member", {"membership": "join"}, creator),
+            Draft(creator, "m.room.power_levels", {"users": users, "invite": 0}, ""),
+            Draft(creator, "m.room.join_rules", join_rules or {"join_rule": "public"}, ""),
+            *(Draft(creator, f"m.room.{name}", content, "") for name, content in state.items()),
+        ]
+        return await self.timeline.create_room(version, creator, {}, drafts)
+
+    async def say(self, room_id: str, sender: str, text: str) -> str:
+        """Send a message."""
+        return await self.timeline.send(
+            room_id, Draft(sender, "m.room.message", {"msgtype": "m.text", "body": text})
+        )
+
+    async def stored(self, event_id: str) -> StoredEvent | None:
+        """An event as it is stored."""
+        return await self.database.read(lambda tx: stored_events.get(tx, event_id))
+
+    async def state(self, room_id: str, event_type: str, state_key: str = "") -> Event | None:
+        """An event of a room's current state."""
+
+        async def work(tx: Transaction) -> Event | None:
+            room = await rooms.get(tx, room_id)
+            assert room is not None
+            return await self.states.event(tx, room.current_state, event_type, state_key)
+
+        return await self.database.read(work)
+
+    async def members(self, room_id: str) -> list[str]:
+        """The joined members of a room."""
+
+        async def work(tx: Transaction) -> list[str]:
+            room = await rooms.get(tx, room_id)
+            if room is None:
+                return []
+            return [member.user_id for member in await memberships.of_room(tx, room.room_nid, ["join"])]
+
+        return await self.database.read(work)
