@@ -64,7 +64,7 @@ def build_application(
     them every `limit` that an endpoint names must be there. `resources`: what the listener serves;
     `federation` includes `keys`, and `GET /health` is there always. With `x_forwarded` the last address in
     `X-Forwarded-For` is the client's: the one that the proxy in front of us has seen, which the client cannot
-    forge. Raises BindingError for a handler that asks for something that is not there.
+    forge. Raises BindingError for a handler that asks for something that is not there; it names all of them.
     """
     application = web.Application()
     dispatcher = _Dispatcher(authenticators, limits, x_forwarded=x_forwarded, body_timeout=body_timeout)
@@ -73,10 +73,15 @@ def build_application(
         served.add("keys")
     dispatcher.cors = "client" in served
     bound_services = Services(services)
-    for declared in endpoints:
+    mistakes: list[str] = []
+    for declared in (*endpoints, _HEALTH):
         if declared.resource in served or declared.path.startswith("/.well-known/matrix/"):
-            dispatcher.add(BoundEndpoint(declared, bound_services))
-    dispatcher.add(BoundEndpoint(_HEALTH, bound_services))
+            try:
+                dispatcher.add(BoundEndpoint(declared, bound_services))
+            except BindingError as error:
+                mistakes.append(str(error))
+    if mistakes:
+        raise BindingError("\n".join(mistakes))
     application.router.add_route("*", "/{path:.*}", dispatcher.dispatch)
     application.on_shutdown.append(dispatcher.stop_reading)
     application.on_cleanup.append(dispatcher.finish)
