@@ -1,4 +1,4 @@
-"""Which events of a room a user may see, and as what the user was in the room at each.
+"""What of a room a user may read: its state, and which of its events, with what the user was in the room at each.
 
 Runs inside a unit of work. The state at an event is looked up once for each distinct state map of the list, not once an event.
 """
@@ -6,14 +6,16 @@ Runs inside a unit of work. The state at an event is looked up once for each dis
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from homeserver.core import errors
 from homeserver.core.events import Event, StateKey
 from homeserver.core.state_map import Digest
 from homeserver.core.visibility import Circumstances, HistoryVisibility, may_see
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
-from homeserver.storage import memberships
+from homeserver.storage import memberships, rooms
 from homeserver.storage.database import Transaction
 from homeserver.storage.events import StoredEvent
+from homeserver.storage.rooms import Room
 
 VISIBILITY: StateKey = ("m.room.history_visibility", "")
 
@@ -30,9 +32,66 @@ class SeenEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Stay:
+    """The last time that a user was joined to a room. ended: the event that ended it; None while it lasts."""
+
+    ended: StoredEvent | None
+
+    def begins_after(self, stored: StoredEvent) -> bool:
+        """Whether the user was joined at some point after an event."""
+        if self.ended is None:
+            return True
+        if stored.position is None or self.ended.position is None:
+            return False
+        if stored.position < 0 or self.ended.position < 0:
+            # History that was fetched later has no place in the stream; only in the room.
+            return stored.event.depth <= self.ended.event.depth
+        return stored.position <= self.ended.position
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a user may read a room.
+
+    state: the root of the state that the user may see: the current one, or that when the user left. until: the position at
+    which the user left; None for those who may read on. is_joined: whether the user is a member, and not only looking in.
+    """
+
+    room: Room
+    state: Digest
+    until: int | None
+    is_joined: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _AtRoot:
     visibility: HistoryVisibility
     membership: str | None
+
+
+async def access(tx: Transaction, states: RoomStates, room_id: str, user_id: str) -> Access:
+    """How the user may read the room: as a member, as one who has left it, or because all the world may.
+
+    Raises M_FORBIDDEN for anybody else, and for a room that we do not know, so that nobody learns which rooms there are.
+    Spec: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidstate
+    """
+    room = await rooms.get(tx, room_id)
+    if room is not None:
+        now = await memberships.get(tx, room.room_nid, user_id)
+        if now is not None and now.membership == "join":
+            return Access(room, room.current_state, None, True)
+        visibility = await states.event(tx, room.current_state, *VISIBILITY)
+        if (
+            HistoryVisibility.of(visibility.content if visibility else None)
+            is HistoryVisibility.WORLD_READABLE
+        ):
+            return Access(room, room.current_state, None, False)
+        stay = await last_stay(tx, states, room.room_nid, user_id)
+        # "a user will no longer be able to retrieve history for this room" once it is forgotten
+        if stay and stay.ended and stay.ended.position is not None and now and not now.forgotten:
+            until = stay.ended.position
+            return Access(room, await rooms.state_at_position(tx, room.room_nid, until), until, False)
+    raise errors.forbidden(f"You are not in the room {room_id} and have not been in it, or it does not exist")
 
 
 async def visible(
@@ -48,12 +107,12 @@ async def visible(
         root for stored in events for root in (stored.state_before, stored.state_after) if root is not None
     }
     at = await _at_roots(tx, states, user_id, roots)
-    joined_until = await _joined_until(tx, states, events[0].room_nid, user_id)
+    stay = await last_stay(tx, states, events[0].room_nid, user_id)
     seen = []
     for stored in events:
         if stored.status != stored_events.EventStatus.ACCEPTED or stored.position is None:
             continue
-        circumstances = _circumstances(stored, at, stored.position <= joined_until)
+        circumstances = _circumstances(stored, at, stay is not None and stay.begins_after(stored))
         # Whoever refuses an invite, or whose invite is taken back, is told so, whatever the history visibility is.
         own = stored.event.type == "m.room.member" and stored.event.state_key == user_id
         if own or may_see(circumstances):
@@ -97,22 +156,20 @@ async def _at_roots(
     return at
 
 
-async def _joined_until(tx: Transaction, states: RoomStates, room_nid: int, user_id: str) -> int:
-    """The position up to which the user was joined to the room at some later point: 2**62 for a joined user, that of leaving
-    for one who was joined and left, and -2**62 for one who never was."""
+async def last_stay(tx: Transaction, states: RoomStates, room_nid: int, user_id: str) -> Stay | None:
+    """The last time that the user was joined to the room; None for one who never was, as far as we know."""
     now = await memberships.get(tx, room_nid, user_id)
     if now is None:
-        return -(2**62)
+        return None
     if now.membership == "join":
-        return 2**62
+        return Stay(None)
+    member: StateKey = ("m.room.member", user_id)
     left = await stored_events.get(tx, now.event_id)
     while left is not None and left.state_before is not None and left.position is not None:
-        before = (await states.events(tx, left.state_before, [("m.room.member", user_id)])).get(
-            ("m.room.member", user_id)
-        )
+        before = (await states.events(tx, left.state_before, [member])).get(member)
         if before is None:
-            return -(2**62)
+            return None
         if before.membership == "join":
-            return left.position
+            return Stay(left)
         left = await stored_events.get(tx, before.event_id)
-    return -(2**62)
+    return None

@@ -74,7 +74,7 @@ class Invitations:
         except FederationError as failure:
             raise _explained(failure) from failure
         # What comes back is ours but for the signature; anything else is not what was agreed to.
-        signatures = {**event.signatures, **{server: signed.signatures.get(server, {})}}
+        signatures = {**event.signatures, server: signed.signatures.get(server, {})}
         whole = event.with_signatures(signatures)
         problem = (await self._signatures.verify_events([whole]))[whole.event_id]
         if problem is None and not signatures[server]:

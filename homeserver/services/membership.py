@@ -62,9 +62,14 @@ class Membership:
         self._identity = identity
 
     async def join(
-        self, user_id: str, room_id_or_alias: str, via: Sequence[str] = (), reason: str | None = None
+        self,
+        user_id: str,
+        room_id_or_alias: str,
+        via: Sequence[str] = (),
+        reason: str | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> str:
-        """Join a room by ID or alias; returns the room ID. via: servers that may be in the room.
+        """Join a room by ID or alias; returns the room ID. via: servers that may be in the room. extra: content of the client's.
 
         Joining a room that the user is in does nothing. Raises M_FORBIDDEN with the rule, M_NOT_FOUND, M_INVALID_PARAM.
         """
@@ -74,7 +79,7 @@ class Membership:
             servers += found
         elif not is_valid_room_id(room_id_or_alias):
             raise errors.invalid_param(f"{room_id_or_alias[:300]!r} is neither a room ID nor an alias")
-        content: dict[str, Any] = {**await self._profiles.fields(user_id), "membership": "join"}
+        content = {**await self._profiles.fields(user_id), **(extra or {}), "membership": "join"}
         if reason is not None:
             content["reason"] = reason
         local = await self._database.read(lambda tx: self._local_join(tx, room_id, user_id, content))
@@ -137,9 +142,32 @@ class Membership:
 
     async def unban(self, sender: str, room_id: str, user_id: str, reason: str | None = None) -> None:
         """Lift a ban. Raises M_FORBIDDEN for a user who is not banned."""
-        if await self._current(room_id, _user(user_id)) != "ban":
-            raise errors.forbidden(f"{user_id} is not banned from the room")
+        current = await self._current(room_id, _user(user_id))
+        if current != "ban":
+            if await self._current(room_id, sender) != "join":
+                raise errors.forbidden(f"You are not in the room {room_id}, or it does not exist")
+            # "such as attempting to unban a user who is not banned"
+            raise MatrixError("M_BAD_STATE", f"{user_id} is not banned from the room", 403)
         await self._send(room_id, sender, user_id, "leave", reason)
+
+    async def set_state(self, sender: str, room_id: str, user_id: str, content: Mapping[str, Any]) -> str:
+        """Set m.room.member to what a client says; returns the event ID. The room's rules decide on it.
+
+        A join of one's own is one by `join`, an invite one by `invite`: the user's profile, the user who authorises a restricted
+        join, the signature of the invited user's server come with it.
+        Spec: https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey
+        """
+        _user(user_id)
+        membership = content.get("membership")
+        if not isinstance(membership, str):
+            raise errors.bad_json("m.room.member needs a membership - at `$.membership`")
+        extra = {key: value for key, value in content.items() if key != "membership"}
+        if membership == "invite":
+            return await self._invitations.invite(room_id, sender, user_id, extra)
+        if membership == "join" and sender == user_id and await self._current(room_id, sender) != "join":
+            await self.join(sender, room_id, extra=extra)
+            return await self._member_event(room_id, user_id)
+        return await self._timeline.send(room_id, Draft(sender, MEMBER, content, user_id))
 
     async def forget(self, user_id: str, room_id: str) -> None:
         """Forget a room that the user has left. Raises M_UNKNOWN while the user is in it, M_NOT_FOUND when it is unknown."""
@@ -176,6 +204,16 @@ class Membership:
             room = await rooms.get(tx, room_id)
             membership = await memberships.get(tx, room.room_nid, user_id) if room else None
             return membership.membership if membership else None
+
+        return await self._database.read(work)
+
+    async def _member_event(self, room_id: str, user_id: str) -> str:
+        async def work(tx: Transaction) -> str:
+            room = await rooms.get(tx, room_id)
+            membership = await memberships.get(tx, room.room_nid, user_id) if room else None
+            if membership is None:
+                raise errors.not_found(f"{user_id} has left the room {room_id} again")
+            return membership.event_id
 
         return await self._database.read(work)
 

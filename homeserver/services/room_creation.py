@@ -3,7 +3,8 @@
 Spec: https://spec.matrix.org/v1.19/client-server-api/#creation
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,6 +20,8 @@ from homeserver.services.timeline import Draft, Timeline
 from homeserver.storage import aliases, rooms
 from homeserver.storage.database import Transaction
 from homeserver.storage.rooms import Room
+
+log = logging.getLogger(__name__)
 
 Preset = Literal["private_chat", "public_chat", "trusted_private_chat"]
 
@@ -53,6 +56,11 @@ class InitialState:
     type: str
     content: Mapping[str, Any]
     state_key: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(type, state_key)"""
+        return (self.type, self.state_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +112,12 @@ class RoomCreation:
         """Create a room; returns its ID.
 
         All events but the invites are stored at once or not at all. Raises MatrixError: M_UNSUPPORTED_ROOM_VERSION,
-        M_ROOM_IN_USE, M_INVALID_ROOM_STATE, M_INVALID_PARAM, M_BAD_JSON.
+        M_ROOM_IN_USE, M_INVALID_ROOM_STATE, M_INVALID_PARAM, M_BAD_JSON; and when the room is there, what an invited user's
+        server answers when it refuses the invite (M_FORBIDDEN, M_INVITE_BLOCKED, M_UNSUPPORTED_ROOM_VERSION). A server that cannot
+        be asked is no reason to be left without the room: the user can be invited again.
         """
-        rules = self._rules(wanted.room_version or self._default_version)
-        _check(wanted)
+        rules = self._rules(wanted.room_version if wanted.room_version is not None else self._default_version)
+        _check(wanted, creator)
         alias = self._alias(wanted)
         try:
             room_id = await self._timeline.create_room(
@@ -125,8 +135,17 @@ class RoomCreation:
             ) from refused
         content = {"is_direct": True} if wanted.is_direct else {}
         for user_id in dict.fromkeys(wanted.invite):
-            await self._invitations.invite(room_id, creator, user_id, content)
+            if user_id != creator:
+                await self._invite(room_id, creator, user_id, content)
         return room_id
+
+    async def _invite(self, room_id: str, creator: str, user_id: str, content: Mapping[str, Any]) -> None:
+        try:
+            await self._invitations.invite(room_id, creator, user_id, content)
+        except MatrixError as error:
+            if error.status < 500:
+                raise
+            log.warning("%s was not invited to the new room %s: %s", user_id, room_id, error.message)
 
     def _rules(self, version: str) -> RoomRules:
         try:
@@ -147,24 +166,23 @@ class RoomCreation:
     async def _drafts(
         self, rules: RoomRules, creator: str, wanted: NewRoom, alias: str | None
     ) -> list[Draft]:
-        """The events after m.room.create, in the specification's order; of two for the same state the later one counts."""
-        member = {"membership": "join", **await self._profiles.fields(creator)}
-        state: dict[tuple[str, str], Mapping[str, Any]] = {("m.room.member", creator): member}
-        state["m.room.power_levels", ""] = _power_levels(rules, creator, wanted)
+        """The events after m.room.create, in the specification's order."""
+        own = {"membership": "join", **await self._profiles.fields(creator)}
+        first: list[InitialState] = [
+            InitialState("m.room.member", own, creator),
+            InitialState("m.room.power_levels", _power_levels(rules, creator, wanted)),
+        ]
         if alias is not None:
-            state["m.room.canonical_alias", ""] = {"alias": alias}
-        join_rule, visibility, guests = PRESETS[wanted.effective_preset]
-        state["m.room.join_rules", ""] = {"join_rule": join_rule}
-        state["m.room.history_visibility", ""] = {"history_visibility": visibility}
-        state["m.room.guest_access", ""] = {"guest_access": guests}
-        for initial in wanted.initial_state:
-            state[initial.type, initial.state_key] = initial.content
-        if wanted.name is not None:
-            state["m.room.name", ""] = {"name": wanted.name}
-        if wanted.topic is not None:
-            plain = {"body": wanted.topic, "mimetype": "text/plain"}
-            state["m.room.topic", ""] = {"topic": wanted.topic, "m.topic": {"m.text": [plain]}}
-        return [Draft(creator, kind, content, state_key) for (kind, state_key), content in state.items()]
+            first.append(InitialState("m.room.canonical_alias", {"alias": alias}))
+        # initial_state "[takes] precedence over events set by `preset`, but gets overridden by `name` and `topic` keys."
+        last = _named(wanted)
+        initial = [event for event in wanted.initial_state if event.key not in {each.key for each in last}]
+        given = {event.key for event in initial}
+        presets = [event for event in _presets(wanted) if event.key not in given]
+        return [
+            Draft(creator, event.type, event.content, event.state_key)
+            for event in (*first, *presets, *initial, *last)
+        ]
 
     async def _publish(
         self, tx: Transaction, room: Room, creator: str, wanted: NewRoom, alias: str | None
@@ -177,19 +195,56 @@ class RoomCreation:
             await rooms.set_published(tx, room.room_nid, True)
 
 
-def _check(wanted: NewRoom) -> None:
+def refuse_third_party_invites(invites: Sequence[Mapping[str, Any]]) -> None:
+    """Raise M_THREEPID_DENIED when somebody is to be invited by e-mail address or telephone number.
+
+    This server asks no identity server whose they are, so nobody could be reached.
+    Spec: https://spec.matrix.org/v1.19/client-server-api/#third-party-invites
+    """
+    if invites:
+        raise MatrixError(
+            "M_THREEPID_DENIED",
+            "This homeserver does not invite by e-mail address or telephone number: give a user ID",
+            403,
+        )
+
+
+def _check(wanted: NewRoom, creator: str) -> None:
     if len(wanted.invite) > MAX_INVITES:
         raise errors.invalid_param(f"At most {MAX_INVITES} users can be invited with the room's creation")
     if len(wanted.initial_state) > MAX_INITIAL_STATE:
         raise errors.invalid_param(f"At most {MAX_INITIAL_STATE} events can be given in initial_state")
     for user_id in wanted.invite:
         if not is_valid_user_id(user_id):
-            raise errors.invalid_param(f"{user_id!r} in invite is not a user ID")
+            raise errors.invalid_param(f"{user_id[:300]!r} in invite is not a user ID")
     for initial in wanted.initial_state:
         if initial.type == "m.room.create":
             raise errors.invalid_param(
                 "m.room.create cannot be given in initial_state: its content is creation_content"
             )
+        if initial.type == "m.room.member" and initial.state_key != creator:
+            raise errors.invalid_param(
+                "m.room.member of others cannot be given in initial_state: name them in invite"
+            )
+
+
+def _presets(wanted: NewRoom) -> list[InitialState]:
+    join_rule, visibility, guests = PRESETS[wanted.effective_preset]
+    return [
+        InitialState("m.room.join_rules", {"join_rule": join_rule}),
+        InitialState("m.room.history_visibility", {"history_visibility": visibility}),
+        InitialState("m.room.guest_access", {"guest_access": guests}),
+    ]
+
+
+def _named(wanted: NewRoom) -> list[InitialState]:
+    named = []
+    if wanted.name is not None:
+        named.append(InitialState("m.room.name", {"name": wanted.name}))
+    if wanted.topic is not None:
+        plain = {"body": wanted.topic, "mimetype": "text/plain"}
+        named.append(InitialState("m.room.topic", {"topic": wanted.topic, "m.topic": {"m.text": [plain]}}))
+    return named
 
 
 def _create_content(rules: RoomRules, wanted: NewRoom) -> dict[str, Any]:

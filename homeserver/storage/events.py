@@ -247,11 +247,12 @@ async def timeline(
 async def page(
     tx: Transaction, room_nid: int, *, start: Place | None, backwards: bool, limit: int
 ) -> list[StoredEvent]:
-    """Accepted events in the order of the room's history, from `start` (not included; None: from the end of it).
+    """Accepted events in the order of the room's history, from the place `start` (None: from the end of it).
 
+    A place is between events: right after the event with its depth and position, or where that would be.
     Backwards: older than `start`, newest first. Forwards: newer than `start`, oldest first.
     """
-    compare, order = ("<", "DESC") if backwards else (">", "ASC")
+    compare, order = ("<=", "DESC") if backwards else (">", "ASC")
     end = Place(2**62, 2**62) if backwards else Place(-1, -(2**62))
     at = start or end
     rows = await tx.fetch(
@@ -266,10 +267,13 @@ async def page(
 
 
 async def place_at_position(tx: Transaction, room_nid: int, position: int) -> Place:
-    """The place in the room's history that a reader has reached who has seen all up to a stream position."""
+    """The place in the room's history behind which a reader has everything that came up to a stream position.
+
+    That is after the deepest such event, which need not be the newest: what comes late can belong far back.
+    """
     row = await tx.fetch_one(
         "SELECT depth, position FROM events WHERE room_nid = $1 AND position <= $2 AND status = 0"
-        " AND position IS NOT NULL ORDER BY position DESC LIMIT 1",
+        " AND position IS NOT NULL ORDER BY depth DESC, position DESC LIMIT 1",
         room_nid,
         position,
     )

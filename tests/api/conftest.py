@@ -40,6 +40,7 @@ from homeserver.services.shared_secret import SharedSecretRegistration
 from homeserver.services.user_interactive import UserInteractive
 from homeserver.storage.database import Database, open_database
 from tests.support.client import Client, serving
+from tests.support.room_server import RoomServer, room_server
 
 MODULES = (
     admin_register,
@@ -184,3 +185,10 @@ async def start_server(tmp_path: Path) -> AsyncIterator[StartServer]:
 async def server(start_server: StartServer) -> Server:
     """A server with open registration and no limits."""
     return await start_server()
+
+
+@pytest.fixture
+async def rooms(tmp_path: Path) -> AsyncIterator[RoomServer]:
+    """The endpoints of rooms, with tokens that say whose they are."""
+    async with room_server(tmp_path) as running:
+        yield running

@@ -1,0 +1,284 @@
+"""Reading a room's history page by page, and around an event.
+
+Spec: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from homeserver.core.filters import RoomEventFilter
+from homeserver.core.requester import Requester
+from homeserver.core.state_map import Digest
+from homeserver.core.stream_tokens import Place, parse_token, place_token, stream_token
+from homeserver.services.client_events import ClientEvents
+from homeserver.services.event_access import Access, SeenEvent, access, visible
+from homeserver.services.room_reads import visible_event
+from homeserver.services.room_state import RoomStates
+from homeserver.storage import events as stored_events
+from homeserver.storage import positions, rooms
+from homeserver.storage.database import Database, Transaction
+from homeserver.storage.events import StoredEvent
+
+DEFAULT_LIMIT = 10
+MAX_LIMIT = 1_000
+READ_AT_LEAST = 100
+"""How many events are read at once when most of them may be left out."""
+
+MAX_READS = 20
+"""How often more events are read when the filter or the history visibility let too few through."""
+
+BEGINNING = Place(0, -(10**17))
+MEMBER = "m.room.member"
+
+
+class RemoteHistory(Protocol):
+    """Gets history that we do not have from other servers."""
+
+    async def fill_gap(self, room_id: str, place: Place, limit: int) -> bool:
+        """Fetch about `limit` events before the room's gaps (its backward extremities) that are at `place` or later.
+
+        A reader who goes back in history has come as far as `place`. Answers whether anything was added, within the time that a
+        person waits; servers that cannot be asked are no error.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """What a client asks of /messages. start, end: tokens, `from` and `to`."""
+
+    backwards: bool
+    start: str | None = None
+    end: str | None = None
+    limit: int | None = None
+    filter: RoomEventFilter = field(default_factory=RoomEventFilter)
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """What was read on a walk through history.
+
+    place: how far it came. is_over: whether there is nothing further. at_end: whether it stopped at the place it was to end at.
+    """
+
+    events: list[SeenEvent]
+    place: Place
+    is_over: bool
+    at_end: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    answer: dict[str, Any]
+    gap: Place | None
+
+
+class Pagination:
+    """Pages through rooms."""
+
+    def __init__(
+        self,
+        database: Database,
+        states: RoomStates,
+        events: ClientEvents,
+        remote: RemoteHistory | None = None,
+    ) -> None:
+        """What we do not have is fetched by `remote`."""
+        self._database = database
+        self._states = states
+        self._events = events
+        self._remote = remote
+
+    async def messages(self, requester: Requester, room_id: str, request: PageRequest) -> dict[str, Any]:
+        """A page of the room's history: `start`, `end`, `chunk`, `state`.
+
+        Raises M_FORBIDDEN, M_INVALID_PARAM for tokens that are not ours.
+        """
+        page = await self._database.read(lambda tx: self._page(tx, requester, room_id, request))
+        if page.gap is not None and self._remote is not None:
+            limit = _limit(request.limit, request.filter)
+            if await self._remote.fill_gap(room_id, page.gap, limit):
+                page = await self._database.read(lambda tx: self._page(tx, requester, room_id, request))
+        return page.answer
+
+    async def context(
+        self, requester: Requester, room_id: str, event_id: str, limit: int | None, wanted: RoomEventFilter
+    ) -> dict[str, Any]:
+        """An event, some before and after it, and the room's state at the last of them.
+
+        Raises M_FORBIDDEN, M_NOT_FOUND for an event that there is not or that the user may not see.
+        Spec: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidcontexteventid
+        """
+        most = _limit(limit, wanted)
+
+        async def work(tx: Transaction) -> dict[str, Any]:
+            may = await access(tx, self._states, room_id, requester.user_id)
+            seen = await visible_event(tx, self._states, requester.user_id, room_id, event_id)
+            stored = seen.stored
+            reader = _Reader(tx, self._states, requester.user_id, may, wanted)
+            before = await reader.walk(_place(stored, backwards=True), None, most - most // 2, backwards=True)
+            after = await reader.walk(_place(stored, backwards=False), None, most // 2, backwards=False)
+            shown = [*reversed(before.events), seen, *after.events]
+            rendered = await self._events.render(tx, requester, shown)
+            index = len(before.events)
+            return {
+                "start": place_token(before.place),
+                "end": place_token(after.place),
+                "events_before": rendered[:index][::-1],
+                "event": rendered[index],
+                "events_after": rendered[index + 1 :],
+                "state": await self._state(tx, may, shown, wanted),
+            }
+
+        return await self._database.read(work)
+
+    async def _page(self, tx: Transaction, requester: Requester, room_id: str, request: PageRequest) -> _Page:
+        may = await access(tx, self._states, room_id, requester.user_id)
+        token, start = await self._start(tx, may, request)
+        end = await self._at(tx, may, request.end) if request.end else None
+        limit = _limit(request.limit, request.filter)
+        reader = _Reader(tx, self._states, requester.user_id, may, request.filter)
+        walk = await reader.walk(start, end, limit, backwards=request.backwards)
+        gap = await _gap(tx, may, start, walk) if request.backwards and may.is_joined else None
+        answer: dict[str, Any] = {
+            "start": token,
+            "chunk": await self._events.render(tx, requester, walk.events),
+        }
+        # "If no further events are available [...] this property is omitted": at `to` there may be some, but not twice.
+        if not walk.is_over or (walk.at_end and walk.events):
+            answer["end"] = place_token(walk.place)
+        if request.filter.lazy_load_members:
+            answer["state"] = await self._senders(tx, may, walk.events)
+        return _Page(answer, gap)
+
+    async def _start(self, tx: Transaction, may: Access, request: PageRequest) -> tuple[str, Place]:
+        """The token and place at which a page begins: where the client says, or the end or beginning of what the user may see."""
+        if request.start:
+            return request.start, await self._at(tx, may, request.start)
+        if not request.backwards:
+            return place_token(BEGINNING), BEGINNING
+        position = may.until if may.until is not None else await positions.current(tx)
+        return stream_token(position), await stored_events.place_at_position(tx, may.room.room_nid, position)
+
+    async def _at(self, tx: Transaction, may: Access, token: str) -> Place:
+        place = parse_token(token)
+        if isinstance(place, Place):
+            return place
+        return await stored_events.place_at_position(tx, may.room.room_nid, place)
+
+    async def _senders(self, tx: Transaction, may: Access, events: Sequence[SeenEvent]) -> list[msgspec.Raw]:
+        """The member events of those who sent the events, as of the first of the list."""
+        if not events:
+            return []
+        keys = [(MEMBER, seen.stored.event.sender) for seen in events]
+        root = _state_after(events[0].stored, may)
+        found = await self._states.events(tx, root, list(dict.fromkeys(keys)))
+        return [self._events.splice(event) for event in found.values()]
+
+    async def _state(
+        self, tx: Transaction, may: Access, shown: Sequence[SeenEvent], wanted: RoomEventFilter
+    ) -> list[msgspec.Raw]:
+        """The room's state at the last event, as far as the filter lets it through."""
+        senders = {seen.stored.event.sender for seen in shown}
+        ids = await self._states.all_ids(tx, _state_after(shown[-1].stored, may))
+        chosen = [
+            event_id
+            for (kind, state_key), event_id in ids.items()
+            if kind != MEMBER or not wanted.lazy_load_members or state_key in senders
+        ]
+        found = await stored_events.load_accepted(tx, chosen)
+        return [
+            self._events.splice(event)
+            for event in found.values()
+            if wanted.allows(event.type, event.sender, event.content)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Walks through a room's history for one user."""
+
+    tx: Transaction
+    states: RoomStates
+    user_id: str
+    may: Access
+    wanted: RoomEventFilter
+
+    async def walk(self, start: Place, end: Place | None, limit: int, *, backwards: bool) -> _Walk:
+        """Up to `limit` events from `start`, and not beyond `end`, that the user may see and wants."""
+        if not self.wanted.allows_room(self.may.room.room_id):
+            return _Walk([], start, True, False)
+        found: list[SeenEvent] = []
+        at, is_over, at_end = start, False, False
+        for turn in range(MAX_READS):
+            missing = limit - len(found)
+            if missing <= 0 or is_over:
+                break
+            few = turn == 0 and self.wanted.lets_all_through
+            asked = missing if few else max(missing, READ_AT_LEAST)
+            rows = await stored_events.page(
+                self.tx, self.may.room.room_nid, start=at, backwards=backwards, limit=asked
+            )
+            is_over = len(rows) < asked
+            within = rows if end is None else [row for row in rows if _is_before(row, end, backwards)]
+            if len(within) < len(rows):
+                is_over, at_end = True, True
+            seen = self._chosen(await visible(self.tx, self.states, self.user_id, within))
+            if len(seen) > missing:
+                seen, is_over, at_end = seen[:missing], False, False
+                at = _place(seen[-1].stored, backwards=backwards)
+            elif at_end and end is not None:
+                at = end
+            elif within:
+                at = _place(within[-1], backwards=backwards)
+            found += seen
+        return _Walk(found, at, is_over, at_end)
+
+    def _chosen(self, events: list[SeenEvent]) -> list[SeenEvent]:
+        if self.wanted.lets_all_through:
+            return events
+        return [
+            seen
+            for seen in events
+            if self.wanted.allows(seen.stored.event.type, seen.stored.event.sender, seen.stored.event.content)
+        ]
+
+
+async def _gap(tx: Transaction, may: Access, start: Place, walk: _Walk) -> Place | None:
+    """How far back the walk came, if it came upon events that we do not have."""
+    if walk.at_end:
+        return None
+    reached = Place(0, walk.place.position) if walk.is_over else walk.place
+    gaps = await rooms.backward_extremities(tx, may.room.room_nid)
+    # A gap is right before the event of the noted depth; at the very place reached it concerns the next page.
+    return (
+        reached
+        if any(depth <= start.depth and (walk.is_over or depth > reached.depth) for depth in gaps.values())
+        else None
+    )
+
+
+def _limit(limit: int | None, wanted: RoomEventFilter) -> int:
+    asked = limit if limit is not None else wanted.limit
+    return DEFAULT_LIMIT if asked is None else min(asked, MAX_LIMIT)
+
+
+def _place(stored: StoredEvent, *, backwards: bool) -> Place:
+    """The place right before an event, for who goes backwards, or right after it."""
+    position = stored.position or 0
+    return Place(stored.event.depth, position - 1 if backwards else position)
+
+
+def _is_before(stored: StoredEvent, end: Place, backwards: bool) -> bool:
+    """Whether the event lies on this side of the place where a walk is to end."""
+    place = Place(stored.event.depth, stored.position or 0)
+    return place > end if backwards else place <= end
+
+
+def _state_after(stored: StoredEvent, may: Access) -> Digest:
+    return may.state if stored.state_after is None else stored.state_after
