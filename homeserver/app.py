@@ -36,8 +36,10 @@ from homeserver.federation.settings import OutboundSettings
 from homeserver.federation.transport import FederationClient
 from homeserver.http import Authenticators, RateLimiter, Request, build_application, make_runner
 from homeserver.services.accounts import Accounts
+from homeserver.services.backfill import Backfill
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.clock import now_ms
+from homeserver.services.directory import Directory
 from homeserver.services.event_gaps import EventGaps
 from homeserver.services.event_intake import EventIntake
 from homeserver.services.federation_queries import FederationQueries
@@ -52,8 +54,10 @@ from homeserver.services.joins_in_progress import JoinsInProgress
 from homeserver.services.key_store import DatabaseKeyStore
 from homeserver.services.login import Login
 from homeserver.services.member_profiles import MemberProfiles
+from homeserver.services.members import Members
 from homeserver.services.membership import Membership
 from homeserver.services.notifier import Committed, Notifier
+from homeserver.services.pagination import Pagination
 from homeserver.services.passwords import Passwords
 from homeserver.services.profiles import Profiles
 from homeserver.services.published_keys import PublishedKeys
@@ -64,6 +68,8 @@ from homeserver.services.resident import ResidentJoins
 from homeserver.services.room_creation import RoomCreation
 from homeserver.services.room_imports import RoomImports
 from homeserver.services.room_inbox import RoomInbox
+from homeserver.services.room_reads import RoomReads
+from homeserver.services.room_sending import RoomSending
 from homeserver.services.room_state import RoomStates
 from homeserver.services.room_writes import RoomWrites
 from homeserver.services.sender import Sender
@@ -190,97 +196,136 @@ async def _services(
         notifier.committed(committed)
         sender.wake(committed.destinations)
 
+    graph = _graph(database, outbound, RoomWrites(database, after_commit))
     remote_directory = RemoteDirectory(outbound.client)
-    graph = _Graph(database, RoomStates(NodeCache()), RoomWrites(database, after_commit))
-    timeline = Timeline(graph.writes, graph.states, outbound.identity, now_ms)
-    joins_in_progress = JoinsInProgress()
-    rooms, membership = _rooms(
-        settings, outbound, remote_directory, graph, timeline, notifier, joins_in_progress, stack
+    member_profiles = MemberProfiles(database)
+    directory = Directory(database, graph.states, graph.timeline, remote_directory, outbound.identity, now_ms)
+    invitations = Invitations(
+        database,
+        graph.states,
+        graph.timeline,
+        member_profiles,
+        outbound.identity,
+        outbound.client,
+        outbound.key_ring,
     )
-    accounts, profiles = _accounts(settings, database, outbound, remote_directory, membership)
-    federation = _federation(
-        settings, outbound, graph, timeline, profiles, remote_directory, joins_in_progress
+    membership = Membership(
+        database,
+        graph.states,
+        graph.timeline,
+        invitations,
+        member_profiles,
+        directory,
+        graph.joins,
+        outbound.identity,
+    )
+    profiles = Profiles(
+        database,
+        outbound.identity.server_name,
+        on_change=membership.profile_changed,
+        remote=remote_directory.profile,
+    )
+    creation = RoomCreation(
+        graph.timeline,
+        invitations,
+        member_profiles,
+        outbound.identity,
+        now_ms,
+        str(settings.rooms.default_room_version),
     )
     await sender.start()
     stack.push_async_callback(sender.stop)
-    return [*accounts, *rooms, *federation, sender, *_settings(settings)]
+    stack.push_async_callback(graph.joins.stop)
+    return [
+        sender,
+        directory,
+        membership,
+        profiles,
+        creation,
+        *_accounts(settings, database, outbound),
+        *_rooms(database, outbound, graph, membership, directory, notifier),
+        *_federation(settings, database, outbound, graph, profiles, directory),
+        *_settings(settings),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class _Graph:
-    """What every service of rooms is built on."""
+    """What moves the graphs of rooms, whoever asks for it."""
 
-    database: Database
     states: RoomStates
     writes: RoomWrites
+    timeline: Timeline
+    received: ReceivedEvents
+    gaps: EventGaps
+    joining: JoinsInProgress
+    joins: RemoteJoins
+
+
+def _graph(database: Database, outbound: _Outbound, writes: RoomWrites) -> _Graph:
+    states = RoomStates(NodeCache())
+    identity, client = outbound.identity, outbound.client
+    received = ReceivedEvents(outbound.key_ring)
+    joining = JoinsInProgress()
+    imports = RoomImports(writes, states, identity)
+    return _Graph(
+        states,
+        writes,
+        Timeline(writes, states, identity, now_ms),
+        received,
+        EventGaps(database, writes, states, client, received),
+        joining,
+        RemoteJoins(database, client, received, imports, joining, identity, now_ms),
+    )
 
 
 def _rooms(
-    settings: Settings,
+    database: Database,
     outbound: _Outbound,
-    remote_directory: RemoteDirectory,
     graph: _Graph,
-    timeline: Timeline,
+    membership: Membership,
+    directory: Directory,
     notifier: Notifier,
-    joins_in_progress: JoinsInProgress,
-    stack: AsyncExitStack,
-) -> tuple[list[object], Membership]:
-    """Rooms, for our clients and for other servers."""
-    database, states, writes = graph.database, graph.states, graph.writes
-    identity, client, key_ring = outbound.identity, outbound.client, outbound.key_ring
+) -> list[object]:
+    """What our clients read of rooms, and send to them."""
+    states, identity = graph.states, outbound.identity
     client_events = ClientEvents(states, now_ms)
-    member_profiles = MemberProfiles(database)
-    invitations = Invitations(database, states, timeline, member_profiles, identity, client, key_ring)
-    received = ReceivedEvents(key_ring)
-    joins = RemoteJoins(
-        database,
-        client,
-        received,
-        RoomImports(writes, states, identity),
-        joins_in_progress,
-        identity,
-        now_ms,
+    backfill = Backfill(
+        database, graph.writes, states, outbound.client, graph.received, graph.gaps, identity, now_ms
     )
-    stack.push_async_callback(joins.stop)
-    membership = Membership(
-        database, states, timeline, invitations, member_profiles, remote_directory, joins, identity
-    )
-    creation = RoomCreation(
-        timeline, invitations, member_profiles, identity, now_ms, str(settings.rooms.default_room_version)
-    )
-    sync = Sync(database, states, client_events, notifier)
-    return [timeline, client_events, membership, creation, sync], membership
+    return [
+        Members(database, states, client_events),
+        Pagination(database, states, client_events, backfill),
+        RoomReads(database, states, client_events),
+        RoomSending(database, states, graph.timeline, membership, directory, identity),
+        Sync(database, states, client_events, notifier),
+    ]
 
 
 def _federation(
     settings: Settings,
+    database: Database,
     outbound: _Outbound,
     graph: _Graph,
-    timeline: Timeline,
     profiles: Profiles,
-    remote_directory: RemoteDirectory,
-    joins_in_progress: JoinsInProgress,
+    directory: Directory,
 ) -> list[object]:
     """What answers other servers."""
-    database, states, writes = graph.database, graph.states, graph.writes
-    identity, key_ring = outbound.identity, outbound.key_ring
-    received = ReceivedEvents(key_ring)
-    gaps = EventGaps(database, writes, states, outbound.client, received)
-    intake = EventIntake(writes, states, identity.server_name, gaps)
-    inbox = RoomInbox(database, states, received, intake, joins_in_progress, identity.server_name)
-    queries = FederationQueries(
-        identity.server_name,
-        remote_directory.resolve,
-        profiles.get_local,
-        profiles_allowed=settings.federation.allow_profile_lookup_over_federation,
-    )
+    server_name, key_ring = outbound.identity.server_name, outbound.key_ring
+    intake = EventIntake(graph.writes, graph.states, server_name, graph.gaps)
+    inbox = RoomInbox(database, graph.states, graph.received, intake, graph.joining, server_name)
     return [
         IncomingTransactions(database, inbox, IncomingEDUs({}), now_ms),
-        ResidentJoins(database, states, timeline, key_ring, identity),
-        HistoryAnswers(database, states),
-        StateAnswers(database, states),
+        ResidentJoins(database, graph.states, graph.timeline, key_ring, outbound.identity),
+        HistoryAnswers(database, graph.states),
+        StateAnswers(database, graph.states),
         PublishedKeys(outbound.own_keys, key_ring, now_ms),
-        queries,
+        FederationQueries(
+            server_name,
+            directory.resolve,
+            profiles.get_local,
+            profiles_allowed=settings.federation.allow_profile_lookup_over_federation,
+        ),
     ]
 
 
@@ -293,32 +338,21 @@ def _backoff(settings: Settings) -> BackoffPolicy:
     )
 
 
-def _accounts(
-    settings: Settings,
-    database: Database,
-    outbound: _Outbound,
-    remote_directory: RemoteDirectory,
-    membership: Membership,
-) -> tuple[list[object], Profiles]:
-    """Accounts, sessions, profiles and filters."""
-    server_name = outbound.identity.server_name
+def _accounts(settings: Settings, database: Database, outbound: _Outbound) -> list[object]:
+    """Accounts, sessions and filters."""
     limits = settings.rate_limits
-    accounts = Accounts(database, Passwords(), server_name, now_ms)
+    accounts = Accounts(database, Passwords(), outbound.identity.server_name, now_ms)
     sessions = Sessions(database, now_ms)
-    user_interactive = UserInteractive(now_ms)
-    profiles = Profiles(
-        database, server_name, on_change=membership.profile_changed, remote=remote_directory.profile
-    )
-    services: list[object] = [
+    return [
         accounts,
         sessions,
         Login(accounts, sessions, limits.rc_login),
-        Registration(accounts, sessions, user_interactive, settings.registration, limits.rc_registration),
+        Registration(
+            accounts, sessions, UserInteractive(now_ms), settings.registration, limits.rc_registration
+        ),
         SharedSecretRegistration(accounts, sessions, settings.registration, now_ms),
-        profiles,
         Filters(database),
     ]
-    return services, profiles
 
 
 def _settings(settings: Settings) -> Iterable[object]:
