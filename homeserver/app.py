@@ -61,9 +61,11 @@ from homeserver.services.pagination import Pagination
 from homeserver.services.passwords import Passwords
 from homeserver.services.profiles import Profiles
 from homeserver.services.published_keys import PublishedKeys
+from homeserver.services.public_rooms import PublicRooms
 from homeserver.services.received_events import ReceivedEvents
 from homeserver.services.registration import Registration
 from homeserver.services.remote_directory import RemoteDirectory
+from homeserver.services.remote_rooms import RemoteRooms
 from homeserver.services.resident import ResidentJoins
 from homeserver.services.room_creation import RoomCreation
 from homeserver.services.room_imports import RoomImports
@@ -197,56 +199,53 @@ async def _services(
         sender.wake(committed.destinations)
 
     graph = _graph(database, outbound, RoomWrites(database, after_commit))
-    remote_directory = RemoteDirectory(outbound.client)
-    member_profiles = MemberProfiles(database)
-    directory = Directory(database, graph.states, graph.timeline, remote_directory, outbound.identity, now_ms)
-    invitations = Invitations(
-        database,
-        graph.states,
-        graph.timeline,
-        member_profiles,
-        outbound.identity,
-        outbound.client,
-        outbound.key_ring,
-    )
-    membership = Membership(
-        database,
-        graph.states,
-        graph.timeline,
-        invitations,
-        member_profiles,
-        directory,
-        graph.joins,
-        outbound.identity,
-    )
-    profiles = Profiles(
-        database,
-        outbound.identity.server_name,
-        on_change=membership.profile_changed,
-        remote=remote_directory.profile,
-    )
-    creation = RoomCreation(
-        graph.timeline,
-        invitations,
-        member_profiles,
-        outbound.identity,
-        now_ms,
-        str(settings.rooms.default_room_version),
-    )
+    people = _people(settings, database, outbound, graph)
     await sender.start()
     stack.push_async_callback(sender.stop)
     stack.push_async_callback(graph.joins.stop)
     return [
         sender,
-        directory,
-        membership,
-        profiles,
-        creation,
+        people.directory,
+        people.membership,
+        people.profiles,
+        people.creation,
         *_accounts(settings, database, outbound),
-        *_rooms(database, outbound, graph, membership, directory, notifier),
-        *_federation(settings, database, outbound, graph, profiles, directory),
+        *_rooms(database, outbound, graph, people, notifier),
+        *_federation(settings, database, outbound, graph, people),
         *_settings(settings),
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _People:
+    """What our users do to be in rooms, and are called there."""
+
+    directory: Directory
+    membership: Membership
+    profiles: Profiles
+    creation: RoomCreation
+
+
+def _people(settings: Settings, database: Database, outbound: _Outbound, graph: _Graph) -> _People:
+    states, timeline, identity = graph.states, graph.timeline, outbound.identity
+    remote_directory = RemoteDirectory(outbound.client)
+    member_profiles = MemberProfiles(database)
+    directory = Directory(database, states, timeline, remote_directory, identity, now_ms)
+    invitations = Invitations(
+        database, states, timeline, member_profiles, identity, outbound.client, outbound.key_ring
+    )
+    membership = Membership(
+        database, states, timeline, invitations, member_profiles, directory, graph.joins, identity
+    )
+    profiles = Profiles(
+        database,
+        identity.server_name,
+        on_change=membership.profile_changed,
+        remote=remote_directory.profile,
+    )
+    version = str(settings.rooms.default_room_version)
+    creation = RoomCreation(timeline, invitations, member_profiles, identity, now_ms, version)
+    return _People(directory, membership, profiles, creation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,8 +282,7 @@ def _rooms(
     database: Database,
     outbound: _Outbound,
     graph: _Graph,
-    membership: Membership,
-    directory: Directory,
+    people: _People,
     notifier: Notifier,
 ) -> list[object]:
     """What our clients read of rooms, and send to them."""
@@ -296,8 +294,9 @@ def _rooms(
     return [
         Members(database, states, client_events),
         Pagination(database, states, client_events, backfill),
+        PublicRooms(database, states, identity, RemoteRooms(outbound.client)),
         RoomReads(database, states, client_events),
-        RoomSending(database, states, graph.timeline, membership, directory, identity),
+        RoomSending(database, states, graph.timeline, people.membership, people.directory, identity),
         Sync(database, states, client_events, notifier),
     ]
 
@@ -307,8 +306,7 @@ def _federation(
     database: Database,
     outbound: _Outbound,
     graph: _Graph,
-    profiles: Profiles,
-    directory: Directory,
+    people: _People,
 ) -> list[object]:
     """What answers other servers."""
     server_name, key_ring = outbound.identity.server_name, outbound.key_ring
@@ -322,8 +320,8 @@ def _federation(
         PublishedKeys(outbound.own_keys, key_ring, now_ms),
         FederationQueries(
             server_name,
-            directory.resolve,
-            profiles.get_local,
+            people.directory.resolve,
+            people.profiles.get_local,
             profiles_allowed=settings.federation.allow_profile_lookup_over_federation,
         ),
     ]

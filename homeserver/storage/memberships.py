@@ -107,6 +107,29 @@ async def counts(tx: Transaction, room_nids: Collection[int]) -> dict[int, dict[
     return found
 
 
+async def joined_counts(tx: Transaction, room_nids: Collection[int]) -> dict[int, int]:
+    """How many joined members each of these rooms has."""
+    if not room_nids:
+        return {}
+    rows = await tx.fetch(
+        "SELECT room_nid, SUM(joined) FROM room_servers WHERE room_nid = ANY($1) GROUP BY room_nid",
+        list(room_nids),
+    )
+    return {row[0]: int(row[1]) for row in rows}
+
+
+async def rooms_of_server(tx: Transaction, server: str, room_nids: Collection[int]) -> set[int]:
+    """In which of these rooms a member of that server is joined."""
+    if not room_nids:
+        return set()
+    rows = await tx.fetch(
+        "SELECT room_nid FROM room_servers WHERE room_nid = ANY($1) AND server = $2 AND joined > 0",
+        list(room_nids),
+        server,
+    )
+    return {row[0] for row in rows}
+
+
 async def local_users(
     tx: Transaction, room_nid: int, server_name: str, memberships: Collection[str]
 ) -> list[str]:

@@ -15,8 +15,9 @@ from signedjson.key import generate_signing_key
 from homeserver import client_api
 from homeserver.config import RoomSettings
 from homeserver.core.errors import not_found, unknown_token
-from homeserver.core.events import Event
+from homeserver.core.events import Event, parse_pdu
 from homeserver.core.requester import Requester
+from homeserver.core.room_versions import rules_for
 from homeserver.core.signing import sign_event_as
 from homeserver.core.stream_tokens import Place
 from homeserver.federation.errors import FederationError
@@ -30,9 +31,11 @@ from homeserver.services.member_profiles import MemberProfiles
 from homeserver.services.members import Members
 from homeserver.services.membership import Membership
 from homeserver.services.pagination import Pagination
+from homeserver.services.public_rooms import PublicRooms
 from homeserver.services.room_creation import RoomCreation
 from homeserver.services.room_reads import RoomReads
 from homeserver.services.room_sending import RoomSending
+from homeserver.services.sessions import Sessions
 from tests.support.client import Answer, Client, serving
 from tests.support.rooms import RoomServices, open_sqlite
 
@@ -77,9 +80,6 @@ class RemoteServer:
             raise self.refuses
         body = json.loads(options["body"])
         self.invites.append(body)
-        from homeserver.core.events import parse_pdu
-        from homeserver.core.room_versions import rules_for
-
         event = parse_pdu(body["event"], rules_for(body["room_version"]))
         return {"event": dict(sign_event_as(event, destination, self.key).pdu)}
 
@@ -226,7 +226,9 @@ def room_services(services: RoomServices, remote: RemoteServer) -> list[object]:
         RoomReads(database, states, events),
         Members(database, states, events),
         Pagination(database, states, events, remote),
+        PublicRooms(database, states, identity, remote),
         Filters(database),
+        Sessions(database, clock),
         directory,
         membership,
         services.sync,

@@ -1,0 +1,206 @@
+"""The published room directory: which rooms are in it, and what it says of them.
+
+Spec: https://spec.matrix.org/v1.19/client-server-api/#published-room-directory
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from homeserver.core.errors import forbidden, invalid_param, not_found
+from homeserver.core.events import Event, StateKey
+from homeserver.core.identifiers import is_valid_mxc, is_valid_room_alias, is_valid_server_name
+from homeserver.core.requester import Requester
+from homeserver.core.visibility import HistoryVisibility
+from homeserver.services.directory import may_set_aliases
+from homeserver.services.identity import Identity
+from homeserver.services.room_state import RoomStates
+from homeserver.storage import events as stored_events
+from homeserver.storage import memberships, rooms
+from homeserver.storage.database import Database, Transaction
+from homeserver.storage.rooms import Room
+
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 500
+
+CREATE: StateKey = ("m.room.create", "")
+NAME: StateKey = ("m.room.name", "")
+TOPIC: StateKey = ("m.room.topic", "")
+ALIAS: StateKey = ("m.room.canonical_alias", "")
+AVATAR: StateKey = ("m.room.avatar", "")
+JOIN_RULES: StateKey = ("m.room.join_rules", "")
+VISIBILITY: StateKey = ("m.room.history_visibility", "")
+GUESTS: StateKey = ("m.room.guest_access", "")
+SHOWN = (CREATE, NAME, TOPIC, ALIAS, AVATAR, JOIN_RULES, VISIBILITY, GUESTS)
+
+_TOKEN = re.compile(r"r(\d{1,9})")
+
+
+@dataclass(frozen=True, slots=True)
+class RoomsQuery:
+    """What is asked of a directory. room_types: None for all; None within it for rooms without a type."""
+
+    limit: int | None = None
+    since: str | None = None
+    search: str | None = None
+    room_types: tuple[str | None, ...] | None = None
+    include_all_networks: bool = False
+    third_party_instance_id: str | None = None
+
+
+class RemoteRooms(Protocol):
+    """Asks other servers for their directories."""
+
+    async def public_rooms(self, server: str, query: RoomsQuery) -> dict[str, Any]:
+        """A page in the form for clients. Raises MatrixError that says why the server could not be asked."""
+        ...
+
+
+class PublicRooms:
+    """The rooms that this server publishes, and those that others do."""
+
+    def __init__(
+        self, database: Database, states: RoomStates, identity: Identity, remote: RemoteRooms
+    ) -> None:
+        """The directories of other servers are asked for through `remote`."""
+        self._database = database
+        self._states = states
+        self._identity = identity
+        self._remote = remote
+
+    async def page(self, server: str | None, query: RoomsQuery) -> dict[str, Any]:
+        """A page of a server's directory, ours when none is named. Raises M_INVALID_PARAM.
+
+        Spec: https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3publicrooms
+        """
+        if query.include_all_networks and query.third_party_instance_id is not None:
+            raise invalid_param("third_party_instance_id can only be used if include_all_networks is false")
+        if server is None or server == self._identity.server_name:
+            return await self.local_page(query)
+        if not is_valid_server_name(server):
+            raise invalid_param(f"{server[:300]!r} is not a server name")
+        return await self._remote.public_rooms(server, query)
+
+    async def local_page(self, query: RoomsQuery) -> dict[str, Any]:
+        """A page of our directory, the rooms with the most members first. Raises M_INVALID_PARAM."""
+        offset = _offset(query.since)
+        limit = DEFAULT_LIMIT if query.limit is None else min(query.limit, MAX_LIMIT)
+        # The rooms of other networks are application services' to publish; there are none.
+        published = (
+            await self._database.read(self._published) if query.third_party_instance_id is None else []
+        )
+        wanted = [entry for entry in published if _matches(entry, query)]
+        answer: dict[str, Any] = {
+            "chunk": wanted[offset : offset + limit],
+            "total_room_count_estimate": len(wanted),
+        }
+        if offset + limit < len(wanted):
+            answer["next_batch"] = f"r{offset + limit}"
+        if offset > 0:
+            answer["prev_batch"] = f"r{max(0, offset - limit)}"
+        return answer
+
+    async def is_published(self, room_id: str) -> bool:
+        """Whether a room is in our directory. Raises M_NOT_FOUND."""
+        return (await self._database.read(lambda tx: _room(tx, room_id))).published
+
+    async def publish(self, requester: Requester, room_id: str, is_published: bool) -> None:
+        """Put a room into our directory, or take it out.
+
+        Members who may set the room's canonical alias may, and administrators of the server. Raises M_NOT_FOUND, M_FORBIDDEN.
+        Spec: https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3directorylistroomroomid
+        """
+
+        async def work(tx: Transaction) -> None:
+            room = await _room(tx, room_id)
+            if not requester.is_admin and not await may_set_aliases(
+                tx, self._states, room, requester.user_id
+            ):
+                raise forbidden("Publishing a room needs the power level to set its canonical alias")
+            await rooms.set_published(tx, room.room_nid, is_published)
+
+        await self._database.write(work)
+
+    async def _published(self, tx: Transaction) -> list[dict[str, Any]]:
+        listed = await rooms.published(tx)
+        nids = [room.room_nid for room in listed]
+        # What we know of rooms that we have left is out of date.
+        ours = await memberships.rooms_of_server(tx, self._identity.server_name, nids)
+        listed = [room for room in listed if room.room_nid in ours]
+        joined = await memberships.joined_counts(tx, [room.room_nid for room in listed])
+        ids = [await self._states.ids(tx, room.current_state, SHOWN) for room in listed]
+        found = await stored_events.load_accepted(
+            tx, [event_id for entry in ids for event_id in entry.values()]
+        )
+        entries = [
+            _entry(
+                room,
+                joined.get(room.room_nid, 0),
+                {key: found[event_id] for key, event_id in entry.items() if event_id in found},
+            )
+            for room, entry in zip(listed, ids, strict=True)
+        ]
+        return sorted(entries, key=lambda entry: (-entry["num_joined_members"], entry["room_id"]))
+
+
+async def _room(tx: Transaction, room_id: str) -> Room:
+    room = await rooms.get(tx, room_id)
+    if room is None:
+        raise not_found("Room not found")
+    return room
+
+
+def _entry(room: Room, joined: int, state: Mapping[StateKey, Event]) -> dict[str, Any]:
+    """What the directory says of a room; what is not of its form is left out."""
+    content = {key: event.content for key, event in state.items()}
+    guests = content.get(GUESTS, {}).get("guest_access")
+    entry: dict[str, Any] = {
+        "room_id": room.room_id,
+        "num_joined_members": joined,
+        "world_readable": HistoryVisibility.of(content.get(VISIBILITY)) is HistoryVisibility.WORLD_READABLE,
+        "guest_can_join": guests == "can_join",
+    }
+    alias = content.get(ALIAS, {}).get("alias")
+    avatar = content.get(AVATAR, {}).get("url")
+    described = {
+        "name": content.get(NAME, {}).get("name"),
+        "topic": _plain_topic(content.get(TOPIC, {})),
+        "canonical_alias": alias if is_valid_room_alias(alias) else None,
+        "avatar_url": avatar if is_valid_mxc(avatar) else None,
+        "join_rule": content.get(JOIN_RULES, {}).get("join_rule"),
+        "room_type": content.get(CREATE, {}).get("type"),
+    }
+    entry.update((key, value) for key, value in described.items() if isinstance(value, str) and value)
+    return entry
+
+
+def _plain_topic(content: Mapping[str, Any]) -> Any:
+    """ "The plain text topic of the room. Omitted if no `text/plain` mimetype exists in m.room.topic." """
+    block = content.get("m.topic")
+    texts = block.get("m.text") if isinstance(block, Mapping) else None
+    for text in texts if isinstance(texts, Sequence) and not isinstance(texts, str) else ():
+        # "Text in plain text (`text/plain`) when no mimetype is given."
+        if isinstance(text, Mapping) and text.get("mimetype", "text/plain") == "text/plain":
+            return text.get("body")
+    return content.get("topic")
+
+
+def _matches(entry: Mapping[str, Any], query: RoomsQuery) -> bool:
+    if query.room_types is not None and entry.get("room_type") not in query.room_types:
+        return False
+    if not query.search:
+        return True
+    term = query.search.casefold()
+    return any(term in entry.get(name, "").casefold() for name in ("name", "topic", "canonical_alias"))
+
+
+def _offset(since: str | None) -> int:
+    if not since:
+        return 0
+    match = _TOKEN.fullmatch(since)
+    if match is None:
+        raise invalid_param(f"{since[:60]!r} is not a token that this server's room directory gave")
+    return int(match[1])
