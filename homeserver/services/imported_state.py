@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from homeserver.core.event_order import by_auth_events, judge_by_auth_events, ordered
+from homeserver.core.event_order import Judged, by_auth_events, judge_by_auth_events, ordered
 from homeserver.core.events import Event, StateKey
 from homeserver.storage import events as stored_events
 from homeserver.storage.database import Transaction
@@ -73,9 +73,17 @@ def _imported_state(
         if entries.setdefault(event.key, event_id) != event_id:
             raise BadState(f"the state has two events for {event.key}: {entries[event.key]} and {event_id}")
     if CREATE not in entries:
-        raise BadState("the state has no valid m.room.create event")
+        raise BadState(_no_create(state_ids, events, judged))
     judgeable = (event for event_id, event in events.items() if event_id not in judged.unjudged)
     return ImportedState(entries, ordered(judgeable, by_auth_events), judged.rejected, judged.unjudged)
+
+
+def _no_create(state_ids: Collection[str], events: Mapping[str, Event], judged: Judged) -> str:
+    for event_id in state_ids:
+        event = events.get(event_id)
+        if event is not None and event.type == "m.room.create" and event_id in judged.rejected:
+            return f"the state's m.room.create event is not valid: {judged.rejected[event_id]}"
+    return "the state has no m.room.create event"
 
 
 async def known_events(tx: Transaction, event_ids: Iterable[str]) -> tuple[dict[str, Event], set[str]]:

@@ -68,6 +68,11 @@ class IncomingTransactions:
             task.add_done_callback(lambda _: self._finished(key))
         return await asyncio.shield(task)
 
+    @property
+    def running(self) -> int:
+        """How many transactions are being worked on."""
+        return len(self._running)
+
     async def stop(self) -> None:
         """Let the transactions that are being worked on end, for a moment; the others are not answered, and come again."""
         tasks = list(self._running.values())

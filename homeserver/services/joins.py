@@ -155,15 +155,13 @@ class RemoteJoins:
         self, attempt: Attempt, user_id: str, room_id: str, content: Mapping[str, Any]
     ) -> None:
         """One server's try, from the template to the stored room."""
-        async with asyncio.timeout(MAKE_JOIN_TIMEOUT_S) as limit:
-            try:
+        try:
+            async with asyncio.timeout(MAKE_JOIN_TIMEOUT_S):
                 template = await make_join(
                     self._client, attempt.server, room_id, user_id, list(ROOM_VERSIONS)
                 )
-            except TimeoutError as error:
-                if not limit.expired():
-                    raise
-                raise JoinRefused(f"no answer within {MAKE_JOIN_TIMEOUT_S:g} s") from error
+        except TimeoutError as error:
+            raise JoinRefused(f"no answer within {MAKE_JOIN_TIMEOUT_S:g} s") from error
         event = self._event(attempt.server, template, user_id, room_id, content)
         attempt.stage = "send_join"
         joined = await send_join(self._client, attempt.server, event)

@@ -12,7 +12,9 @@ Its name is an IP address with a port, so that no name has to be resolved.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import json
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +31,7 @@ from homeserver.core.room_versions import EventIDFormat, rules_for
 from homeserver.core.signing import sign_event_as
 from homeserver.federation.addresses import AddressFilter
 from homeserver.federation.own_keys import OwnKeys, server_keys
+from homeserver.federation.remote.membership import make_join, send_join
 from homeserver.federation.remote.transactions import send_transaction, transaction_body
 from homeserver.federation.settings import OutboundSettings
 from homeserver.federation.transport import FederationClient
@@ -46,6 +49,13 @@ def outbound_settings(authority: Authority, **changes: Any) -> OutboundSettings:
         "request_timeout": 10.0,
     }
     return OutboundSettings(**(defaults | changes))
+
+
+async def until(condition: Callable[[], Any], *, seconds: float = 10) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 -- what is waited for is not always something that can tell
+            await asyncio.sleep(0.005)
 
 
 def bound_socket(number: int) -> socket.socket:
@@ -254,6 +264,44 @@ class FederationPeer:
         body = transaction_body(self.server_name, now_ms(), pdus, options.pop("edus", ()))
         return await send_transaction(self.client, destination, transaction_id, body)
 
+    async def join_event(self, destination: str, room_id: str, user_id: str, version: str) -> Event:
+        """Ask for a template and make the join event of it."""
+        template = await make_join(self.client, destination, room_id, user_id, [version])
+        content = {"membership": "join"}
+        if template.authorised_via is not None:
+            content["join_authorised_via_users_server"] = template.authorised_via
+        chosen = template.rules.event_id_format is EventIDFormat.SERVER_CHOSEN
+        return make_event(
+            template.rules,
+            server_name=self.server_name,
+            signing_key=self.signing_key,
+            room_id=room_id,
+            type="m.room.member",
+            sender=user_id,
+            content=content,
+            state_key=user_id,
+            prev_events=template.prev_events,
+            auth_events=template.auth_events,
+            depth=template.depth,
+            origin_server_ts=now_ms(),
+            event_id=f"$join{os.urandom(4).hex()}:{self.server_name}" if chosen else None,
+        )
+
+    async def join(self, destination: str, room_id: str, user_id: str, version: str) -> PeerRoom:
+        """Join a room of another server; returns it as this server knows it then."""
+        event = await self.join_event(destination, room_id, user_id, version)
+        joined = await send_join(self.client, destination, event)
+        room = PeerRoom(self, version, room_id)
+        for each in (*joined.auth_chain.events, *joined.state.events):
+            room.events[each.event_id] = each
+            room.state_before[each.event_id] = {}
+        signed = joined.event or event
+        room.events[signed.event_id] = signed
+        room.state_before[signed.event_id] = {each.key: each.event_id for each in joined.state.events}
+        room.heads = [signed.event_id]
+        self.rooms[room_id] = room
+        return room
+
     def asked_for(self, endpoint: str) -> list[Asked]:
         """The requests to one endpoint, in their order."""
         return [asked for asked in self.asked if asked.endpoint == endpoint]
@@ -386,6 +434,4 @@ def error(status: int, errcode: str, message: str) -> web.Response:
 
 
 def _encoded(pdu: Mapping[str, Any]) -> bytes:
-    import json
-
     return json.dumps(pdu, sort_keys=True, separators=(",", ":")).encode()
