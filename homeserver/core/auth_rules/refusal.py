@@ -62,58 +62,43 @@ def rule_numbers(rules: RoomRules) -> RuleNumbers:
 
     Spec: https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules and the same section of each version.
     """
-    count = 1  # rule 1 is m.room.create in every version
-    room_id = aliases = redaction = authorised_join = knock = ""
-
-    def following() -> str:
-        nonlocal count
-        count += 1
-        return str(count)
-
-    if rules.room_id_is_create_hash:
-        room_id = following()
-    auth_events = following()
-    federate = following()
-    if rules.alias_events_auth:
-        aliases = following()
-    member = following()
-    # Within m.room.member, 1 is about its form.
-    part = 1
-
-    def following_part() -> str:
-        nonlocal part
-        part += 1
-        return f"{member}.{part}"
-
-    if rules.restricted_join:
-        authorised_join = following_part()
-    join, invite, leave, ban = (following_part() for _ in range(4))
-    if rules.knock:
-        knock = following_part()
-    unknown_membership = following_part()
-    sender_joined, third_party_invite, required_level, user_state_key, power_levels = (
-        following() for _ in range(5)
+    # Rule 1 is m.room.create in every version; within m.room.member, 1 is about its form.
+    numbers = _count(
+        "",
+        {
+            "room_id": rules.room_id_is_create_hash,
+            "auth_events": True,
+            "federate": True,
+            "aliases": rules.alias_events_auth,
+            "member": True,
+            "sender_joined": True,
+            "third_party_invite": True,
+            "required_level": True,
+            "user_state_key": True,
+            "power_levels": True,
+            "redaction": rules.redaction_auth_in_events,
+        },
     )
-    if rules.redaction_auth_in_events:
-        redaction = following()
-    return RuleNumbers(
-        version=rules.version,
-        room_id=room_id,
-        auth_events=auth_events,
-        federate=federate,
-        aliases=aliases,
-        member=member,
-        authorised_join=authorised_join,
-        join=join,
-        invite=invite,
-        leave=leave,
-        ban=ban,
-        knock=knock,
-        unknown_membership=unknown_membership,
-        sender_joined=sender_joined,
-        third_party_invite=third_party_invite,
-        required_level=required_level,
-        user_state_key=user_state_key,
-        power_levels=power_levels,
-        redaction=redaction,
+    memberships = _count(
+        numbers["member"] + ".",
+        {
+            "authorised_join": rules.restricted_join,
+            "join": True,
+            "invite": True,
+            "leave": True,
+            "ban": True,
+            "knock": rules.knock,
+            "unknown_membership": True,
+        },
     )
+    return RuleNumbers(version=rules.version, **numbers, **memberships)
+
+
+def _count(prefix: str, present: dict[str, bool]) -> dict[str, str]:
+    """Numbers for the rules that are present, from 2 on."""
+    number = 1
+    numbers = {}
+    for name, is_present in present.items():
+        number += is_present
+        numbers[name] = f"{prefix}{number}" if is_present else ""
+    return numbers

@@ -48,4 +48,5 @@ def divide(state_sets: Sequence[Mapping[StateKey, str]]) -> Conflicts:
         for key, event_id in state.items() - shared:
             conflicted[event_id] = conflicted.get(event_id, 0) | 1 << number
             keys.add(key)
-    return Conflicts(dict(shared), conflicted, frozenset(keys), (1 << len(state_sets)) - 1)
+    unconflicted = {key: event_id for key, event_id in state_sets[0].items() if (key, event_id) in shared}
+    return Conflicts(unconflicted, conflicted, frozenset(keys), (1 << len(state_sets)) - 1)
