@@ -4,12 +4,15 @@ What does not depend on the reader is serialised once and kept as bytes; only `u
 """
 
 import json
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from homeserver.core.event_fields import pick
 from homeserver.core.events import Event, client_event
 from homeserver.core.requester import Requester
 from homeserver.services.clock import Clock
@@ -22,8 +25,20 @@ from homeserver.storage.events import StoredEvent
 EVENTS_KEPT = 20_000
 
 
+@dataclass(frozen=True, slots=True)
+class EventForm:
+    """How a reader wants events. is_federation: as servers send them to each other. fields: paths of the properties wanted."""
+
+    with_room_id: bool = True
+    is_federation: bool = False
+    fields: tuple[str, ...] | None = None
+
+
+DEFAULT_FORM = EventForm()
+
+
 class ClientEvents:
-    """Renders events for clients.
+    """Renders events for clients. Safe to use from several threads.
 
     Spec: https://spec.matrix.org/v1.19/client-server-api/#room-event-format
     """
@@ -33,16 +48,21 @@ class ClientEvents:
         self._states = states
         self._clock = clock
         self._rendered: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._lock = threading.Lock()
 
     async def render(
-        self, tx: Transaction, requester: Requester, events: Sequence[SeenEvent], *, with_room_id: bool = True
+        self,
+        tx: Transaction,
+        requester: Requester,
+        events: Sequence[SeenEvent],
+        form: EventForm = DEFAULT_FORM,
     ) -> list[msgspec.Raw]:
         """The events as JSON for one reader, each with its `unsigned`; /sync leaves out `room_id`."""
         unsigned = await self._unsigned(tx, requester, events)
-        return [
-            self.splice(seen.stored.event, unsigned[seen.stored.event.event_id], with_room_id=with_room_id)
-            for seen in events
-        ]
+        shown = [(seen.stored.event, unsigned[seen.stored.event.event_id]) for seen in events]
+        if form.is_federation or form.fields is not None:
+            return [_in_form(event, beside, form) for event, beside in shown]
+        return [self.splice(event, beside, with_room_id=form.with_room_id) for event, beside in shown]
 
     def splice(
         self, event: Event, unsigned: Mapping[str, Any] | None = None, *, with_room_id: bool = True
@@ -60,14 +80,16 @@ class ClientEvents:
         """The event without `room_id` and `unsigned`, and without its closing brace."""
         # An event has one ID and two forms, of which the redacted one is shorter.
         key = (event.event_id, len(event.canonical))
-        kept = self._rendered.get(key)
-        if kept is not None:
-            self._rendered.move_to_end(key)
-            return kept
+        with self._lock:
+            kept = self._rendered.get(key)
+            if kept is not None:
+                self._rendered.move_to_end(key)
+                return kept
         body = encode(client_event(event, with_room_id=False))[:-1]
-        self._rendered[key] = body
-        if len(self._rendered) > EVENTS_KEPT:
-            self._rendered.popitem(last=False)
+        with self._lock:
+            self._rendered[key] = body
+            if len(self._rendered) > EVENTS_KEPT:
+                self._rendered.popitem(last=False)
         return body
 
     async def _unsigned(
@@ -112,9 +134,23 @@ class ClientEvents:
         return replaced
 
 
+def _in_form(event: Event, unsigned: Mapping[str, Any], form: EventForm) -> msgspec.Raw:
+    """An event in the form that a filter asks for; few do."""
+    if form.is_federation:
+        whole = {**event.pdu, "unsigned": unsigned}
+    else:
+        whole = client_event(event, with_room_id=form.with_room_id, unsigned=unsigned)
+    return msgspec.Raw(encode(whole if form.fields is None else pick(whole, form.fields)))
+
+
 def encode(value: Any) -> bytes:
     """JSON bytes, also of the integers beyond 64 bits that room versions 1 to 5 allow."""
     try:
         return msgspec.json.encode(value)
     except OverflowError:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_decoded).encode()
+
+
+def _decoded(raw: msgspec.Raw) -> Any:
+    """What stands in a value as JSON already."""
+    return json.loads(bytes(raw))

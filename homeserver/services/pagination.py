@@ -74,7 +74,10 @@ class _Walk:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
+    """answer: the body of the response. end: the token of how far it came. gap: where history is missing that belongs in it."""
+
     answer: dict[str, Any]
+    end: str
     gap: Place | None
 
 
@@ -100,10 +103,15 @@ class Pagination:
         Raises M_FORBIDDEN, M_INVALID_PARAM for tokens that are not ours.
         """
         page = await self._database.read(lambda tx: self._page(tx, requester, room_id, request))
-        if page.gap is not None and self._remote is not None:
-            limit = _limit(request.limit, request.filter)
-            if await self._remote.fill_gap(room_id, page.gap, limit):
-                page = await self._database.read(lambda tx: self._page(tx, requester, room_id, request))
+        if page.gap is None or self._remote is None:
+            return page.answer
+        limit = _limit(request.limit, request.filter)
+        if not await self._remote.fill_gap(room_id, page.gap, limit):
+            return page.answer
+        page = await self._database.read(lambda tx: self._page(tx, requester, room_id, request))
+        if page.gap is not None:
+            # What was fetched may be nothing that the user sees; the next page fetches what is before it.
+            page.answer["end"] = page.end
         return page.answer
 
     async def context(
@@ -150,11 +158,13 @@ class Pagination:
             "chunk": await self._events.render(tx, requester, walk.events),
         }
         # "If no further events are available [...] this property is omitted": at `to` there may be some, but not twice.
-        if not walk.is_over or (walk.at_end and walk.events):
-            answer["end"] = place_token(walk.place)
+        # Where history is missing, who comes again asks other servers again.
+        reached = place_token(walk.place)
+        if not walk.is_over or (walk.events and (walk.at_end or gap is not None)):
+            answer["end"] = reached
         if request.filter.lazy_load_members:
             answer["state"] = await self._senders(tx, may, walk.events)
-        return _Page(answer, gap)
+        return _Page(answer, reached, gap)
 
     async def _start(self, tx: Transaction, may: Access, request: PageRequest) -> tuple[str, Place]:
         """The token and place at which a page begins: where the client says, or the end or beginning of what the user may see."""

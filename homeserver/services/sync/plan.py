@@ -51,19 +51,19 @@ async def plan(reader: Reader) -> Plan:
 
 
 async def _plan_others(reader: Reader, made: Plan) -> None:
-    """The rooms that the user is not joined to: those where that is news, and on an initial sync the invites and knocks (and
+    """The rooms that the user is not joined to: those where that is news, and where all is asked for the invites and knocks (and
     what was left, where the filter asks for it)."""
-    since, wanted = reader.request.since, reader.request.filter.room
+    request = reader.request
+    since, wanted = request.since, request.filter.room
+    after = -1 if since is None or request.full_state else since
+    for membership in await memberships.of_user(reader.tx, reader.user_id, ("invite", "knock"), after=after):
+        if wanted.allows_room(membership.room_id):
+            (made.invited if membership.membership == "invite" else made.knocked).append(membership)
+    if since is None and not wanted.include_leave:
+        return
     after = -1 if since is None else since
-    kinds = ["invite", "knock"]
-    if since is not None or wanted.include_leave:
-        kinds += ["leave", "ban"]
-    for membership in await memberships.of_user(reader.tx, reader.user_id, kinds, after=after):
-        if not wanted.allows_room(membership.room_id):
-            continue
-        if membership.membership == "invite":
-            made.invited.append(membership)
-        elif membership.membership == "knock":
-            made.knocked.append(membership)
-        elif not membership.forgotten:
+    for membership in await memberships.of_user(reader.tx, reader.user_id, ("leave", "ban"), after=after):
+        # A room that one device forgets has to leave the lists of the others first.
+        is_told = since is not None or not membership.forgotten
+        if is_told and wanted.allows_room(membership.room_id):
             made.left.append(PlannedRoom(membership, since))

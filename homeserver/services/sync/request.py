@@ -1,12 +1,12 @@
 """What a client asks of /sync, and what the parts of the answer are built with."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 
 from homeserver.core.filters import Filter
 from homeserver.core.requester import Requester
-from homeserver.services.client_events import ClientEvents
+from homeserver.services.client_events import ClientEvents, EventForm
 from homeserver.services.room_state import RoomStates
-from homeserver.services.sync.lazy_members import SentMembers
 from homeserver.storage.database import Transaction
 
 
@@ -27,14 +27,29 @@ class SyncRequest:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """One reading of the database for one answer, which shows all up to `position`."""
+    """One reading of the database for one answer, which shows all up to `position`.
+
+    known_members: the member events that the device has. sent_members: those that this answer brings, as far as lazy-loading
+    has to remember them.
+    """
 
     tx: Transaction
     request: SyncRequest
     position: int
     states: RoomStates
     events: ClientEvents
-    sent_members: SentMembers
+    known_members: Collection[str] = ()
+    sent_members: set[str] = field(default_factory=set)
+
+    @property
+    def form(self) -> EventForm:
+        """The form in which the reader wants events."""
+        wanted = self.request.filter
+        return EventForm(
+            with_room_id=False,
+            is_federation=wanted.event_format == "federation",
+            fields=wanted.event_fields,
+        )
 
     @property
     def user_id(self) -> str:

@@ -3,10 +3,11 @@
 from typing import Any
 
 from homeserver.core.state_map import EMPTY, Digest
+from homeserver.services.event_access import last_stay
 from homeserver.services.sync.plan import PlannedRoom
 from homeserver.services.sync.request import Reader
 from homeserver.services.sync.state import MEMBER, Span, lazily, render, state_changes
-from homeserver.services.sync.summary import Summary, summary
+from homeserver.services.sync.summary import ALIAS, NAME, Summary, summary
 from homeserver.services.sync.timeline import Timeline, timeline
 from homeserver.storage import rooms
 from homeserver.storage.rooms import Room
@@ -14,10 +15,10 @@ from homeserver.storage.rooms import Room
 
 async def joined_room(reader: Reader, room: Room, planned: PlannedRoom) -> dict[str, Any] | None:
     """The section of a joined room; None when there is nothing to tell."""
-    shown = await timeline(reader, room.room_nid, since=planned.since, until=reader.position)
+    shown = await timeline(reader, room, since=planned.since, until=reader.position)
     span = await _span(reader, room, planned.since, shown, room.current_state)
     told = await _summary_if_changed(reader, room, span)
-    body = await _room(reader, span, shown, told)
+    body = await _room(reader, room, span, shown, told)
     if planned.since is not None and not reader.request.full_state and not told and _is_empty(body):
         return None
     if told:
@@ -28,22 +29,26 @@ async def joined_room(reader: Reader, room: Room, planned: PlannedRoom) -> dict[
 
 async def left_room(reader: Reader, room: Room, planned: PlannedRoom) -> dict[str, Any]:
     """The section of a room that the user has left or is banned from: as it was then, and nothing later."""
-    until = planned.membership.position
-    shown = await timeline(reader, room.room_nid, since=planned.since, until=until)
-    end = await rooms.state_at_position(reader.tx, room.room_nid, until)
-    # Whoever was never joined (a refused invite, a ban from outside) has seen nothing of the room and is told of leaving alone.
-    if not any(seen.membership == "join" or _left(reader, seen.stored.event) for seen in shown.events):
-        end = EMPTY
-    span = await _span(reader, room, planned.since, shown, end)
-    return await _room(reader, span, shown, None)
+    stay = await last_stay(reader.tx, reader.states, room.room_nid, reader.user_id)
+    if stay is None or stay.ended is None or stay.ended.position is None:
+        # Whoever was never joined (a refused invite, a ban from outside) has seen nothing of the room and is told of leaving alone.
+        until = planned.membership.position
+        shown = await timeline(reader, room, since=planned.since, until=until)
+        return await _room(reader, room, Span(EMPTY, EMPTY, EMPTY), shown, None)
+    since = planned.since if await _was_joined(reader, room, planned.since) else None
+    shown = await timeline(reader, room, since=since, until=planned.membership.position)
+    end = await rooms.state_at_position(reader.tx, room.room_nid, stay.ended.position)
+    span = await _span(reader, room, since, shown, end)
+    return await _room(reader, room, span, shown, None)
 
 
-def _left(reader: Reader, event: Any) -> bool:
-    return bool(
-        event.type == MEMBER
-        and event.state_key == reader.user_id
-        and event.content.get("membership") == "leave"
-    )
+async def _was_joined(reader: Reader, room: Room, position: int | None) -> bool:
+    """Whether the user was joined when the stream stood at a position, and so knows the room as it was then."""
+    if position is None:
+        return False
+    root = await rooms.state_at_position(reader.tx, room.room_nid, position)
+    member = await reader.states.event(reader.tx, root, MEMBER, reader.user_id)
+    return member is not None and member.membership == "join"
 
 
 async def _span(reader: Reader, room: Room, since: int | None, shown: Timeline, end: Digest) -> Span:
@@ -56,26 +61,27 @@ async def _span(reader: Reader, room: Room, since: int | None, shown: Timeline, 
 async def _summary_if_changed(reader: Reader, room: Room, span: Span) -> Summary | None:
     if span.old != EMPTY:
         changes = await reader.states.changes(reader.tx, span.old, span.end)
-        if not any(key[0] == MEMBER for key in changes):
+        # Heroes are for rooms without a name: it may just have lost it.
+        if not any(key[0] == MEMBER or key in (NAME, ALIAS) for key in changes):
             return None
     return await summary(reader, room.room_nid, span.end)
 
 
-async def _room(reader: Reader, span: Span, shown: Timeline, told: Summary | None) -> dict[str, Any]:
+async def _room(
+    reader: Reader, room: Room, span: Span, shown: Timeline, told: Summary | None
+) -> dict[str, Any]:
     changes = await state_changes(reader, span, shown)
     if reader.request.filter.room.state.lazy_load_members:
         heroes = told.heroes if told and told.heroes else ()
         changes = await lazily(reader, span, shown, changes, heroes)
-    rendered = await reader.events.render(
-        reader.tx, reader.request.requester, shown.events, with_room_id=False
-    )
+    rendered = await reader.events.render(reader.tx, reader.request.requester, shown.events, reader.form)
     section: dict[str, Any] = {"events": rendered, "limited": shown.limited}
     if shown.prev_batch:
         section["prev_batch"] = shown.prev_batch
     name = "state_after" if reader.request.use_state_after else "state"
     return {
         "timeline": section,
-        name: {"events": await render(reader, changes)},
+        name: {"events": await render(reader, room.room_id, changes)},
         "account_data": {"events": []},
     }
 

@@ -1,6 +1,7 @@
 """/sync itself: read, answer when there is something to tell, else wait until there is."""
 
 import asyncio
+from collections.abc import Collection
 from typing import Any
 
 from homeserver.core.errors import invalid_param
@@ -37,27 +38,30 @@ class Sync:
 
         Raises M_INVALID_PARAM for a token of a position that this server has not reached.
         """
-        if request.since is None:
-            self._sent_members.forget((request.requester.user_id, request.requester.device_id))
+        device = (request.requester.user_id, request.requester.device_id)
+        known = self._sent_members.known(device, request.since)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + min(request.timeout_ms, MAX_TIMEOUT_MS) / 1000
         while True:
-            answer, position, watched = await self._database.read(lambda tx: self._answer(tx, request))
+            answer, reader, watched = await self._database.read(lambda tx: self._answer(tx, request, known))
             left_ms = int((deadline - loop.time()) * 1000)
             if "rooms" in answer or request.since is None or request.full_state or left_ms <= 0:
+                self._sent_members.note(device, reader.position, reader.sent_members)
                 return answer
             topics = [request.requester.user_id, *watched]
-            await self._notifier.wait(topics, after=position, timeout_ms=left_ms)
+            await self._notifier.wait(topics, after=reader.position, timeout_ms=left_ms)
 
-    async def _answer(self, tx: Transaction, request: SyncRequest) -> tuple[dict[str, Any], int, list[str]]:
-        """One reading: the answer, its position, and the rooms that can bring news."""
+    async def _answer(
+        self, tx: Transaction, request: SyncRequest, known_members: Collection[str]
+    ) -> tuple[dict[str, Any], Reader, list[str]]:
+        """One reading: the answer, the reader it was made with, and the rooms that can bring news."""
         position = await positions.current(tx)
         if request.since is not None and request.since > position:
             raise invalid_param(
                 "The since token is newer than anything on this server (was its database restored from a backup?):"
                 " sync again without it"
             )
-        reader = Reader(tx, request, position, self._states, self._events, self._sent_members)
+        reader = Reader(tx, request, position, self._states, self._events, known_members)
         made = await plan(reader)
         planned = [*made.joined, *made.left]
         nids = {shown.membership.room_nid for shown in planned}
@@ -84,4 +88,4 @@ class Sync:
         filled = {name: section for name, section in sections.items() if section}
         if filled:
             answer["rooms"] = filled
-        return answer, position, made.watched
+        return answer, reader, made.watched

@@ -50,35 +50,34 @@ async def lazily(
     not they are redundant", so what changed since the last answer stays; only where all of the room is new are members left out.
     Spec: https://spec.matrix.org/v1.19/client-server-api/#lazy-loading-room-members
     """
-    requester = reader.request.requester
-    device = (requester.user_id, requester.device_id)
     redundant_too = reader.request.filter.room.state.include_redundant_members
-    in_timeline = shown.ids
+    # "MUST NOT update their local state with events in `timeline`" when they have state_after.
+    in_timeline = set() if reader.request.use_state_after else shown.ids
     users = shown.senders | set(heroes)
     if span.old == EMPTY:
-        users.add(requester.user_id)
+        users.add(reader.user_id)
         needed = {key: event_id for key, event_id in changes.items() if key[0] != MEMBER}
     else:
         needed = dict(changes)
     root = span.end if reader.request.use_state_after else span.start
     keys = [(MEMBER, user_id) for user_id in users]
     for key, event_id in (await reader.states.ids(reader.tx, root, keys)).items():
-        known = reader.sent_members.was_sent(device, event_id) and not redundant_too
+        known = event_id in reader.known_members and not redundant_too
         if key not in needed and event_id not in in_timeline and (not known or span.old == EMPTY):
             needed[key] = event_id
-    for key, event_id in needed.items():
-        if key[0] == MEMBER:
-            reader.sent_members.note(device, event_id)
+    reader.sent_members.update(event_id for key, event_id in needed.items() if key[0] == MEMBER)
     return needed
 
 
-async def render(reader: Reader, changes: dict[StateKey, str]) -> list[msgspec.Raw]:
+async def render(reader: Reader, room_id: str, changes: dict[StateKey, str]) -> list[msgspec.Raw]:
     """The state events that the filter lets through, in the form for clients."""
     wanted = reader.request.filter.room.state
+    if not wanted.allows_room(room_id):
+        return []
     found = await stored_events.get_many(reader.tx, changes.values())
     chosen = [
         SeenEvent(stored, None)
         for stored in (found[event_id] for event_id in changes.values() if event_id in found)
         if wanted.allows(stored.event.type, stored.event.sender, stored.event.content)
     ]
-    return await reader.events.render(reader.tx, reader.request.requester, chosen, with_room_id=False)
+    return await reader.events.render(reader.tx, reader.request.requester, chosen, reader.form)

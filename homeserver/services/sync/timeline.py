@@ -1,13 +1,16 @@
 """The `timeline` of a room: its newest events since the last answer, as far as the reader may see and wants them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from homeserver.core.filters import RoomEventFilter
-from homeserver.core.stream_tokens import Place, place_token
+from homeserver.core.stream_tokens import stream_token
 from homeserver.services.event_access import SeenEvent, visible
 from homeserver.services.sync.request import Reader
 from homeserver.storage import events as stored_events
+from homeserver.storage import rooms
 from homeserver.storage.events import StoredEvent
+from homeserver.storage.rooms import Room
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 1_000
@@ -22,12 +25,13 @@ MAX_READS = 20
 class Timeline:
     """Events, oldest first. limited: whether there are more between the last answer and the first of them.
 
-    first: the oldest event that was looked at, shown or not: where `prev_batch` points.
+    first: the oldest event that was looked at, shown or not. until: the position that it goes up to.
     """
 
     events: list[SeenEvent]
     limited: bool
     first: StoredEvent | None
+    until: int
 
     @property
     def ids(self) -> set[str]:
@@ -41,28 +45,42 @@ class Timeline:
 
     @property
     def prev_batch(self) -> str | None:
-        """The token from which /messages goes back in history; None when there is nothing before."""
+        """The token from which /messages goes back in history; None when there is nothing before.
+
+        It is one of the stream, right before the first event: so /messages brings all that came earlier, wherever in the room's
+        history it belongs, and /members?at= the members at this point.
+        """
         if self.first is None or self.first.position is None:
+            return stream_token(self.until)
+        if self.first.event.type == "m.room.create":
             return None
-        return place_token(Place(self.first.event.depth, self.first.position))
+        return stream_token(max(self.first.position - 1, 0))
 
 
-async def timeline(reader: Reader, room_nid: int, *, since: int | None, until: int) -> Timeline:
-    """The newest events with `since` < position <= `until`; since None: of all that is not fetched history."""
+async def timeline(reader: Reader, room: Room, *, since: int | None, until: int) -> Timeline:
+    """The newest events with `since` < position <= `until`; since None: of all that is not fetched history.
+
+    It ends where events are missing that we may get from other servers: /messages fetches them.
+    """
     wanted = reader.request.filter.room.timeline
+    if not wanted.allows_room(room.room_id):
+        return Timeline([], False, None, until)
     limit = min(wanted.limit if wanted.limit is not None else DEFAULT_LIMIT, MAX_LIMIT)
+    gaps = await rooms.backward_extremities(reader.tx, room.room_nid)
     found: list[SeenEvent] = []
     first: StoredEvent | None = None
-    upper, more = until, True
+    upper, more, at_gap = until, True, False
     for _ in range(MAX_READS):
         missing = limit - len(found)
         batch, more = await stored_events.timeline(
             reader.tx,
-            room_nid,
+            room.room_nid,
             after=since or 0,
             up_to=upper,
             limit=missing if wanted.lets_all_through else max(missing, READ_AT_LEAST),
         )
+        if gaps and (whole := _after_gap(batch, gaps)) is not None:
+            batch, at_gap = whole, True
         if batch:
             seen = _wanted(wanted, await visible(reader.tx, reader.states, reader.user_id, batch))
             first = batch[0]
@@ -71,10 +89,18 @@ async def timeline(reader: Reader, room_nid: int, *, since: int | None, until: i
                 first = seen[0].stored if seen else batch[-1]
             found = seen + found
             upper = (first.position or 1) - 1
-        if not more or len(found) >= limit:
+        if not more or at_gap or len(found) >= limit:
             break
-    limited = more or (since is None and first is not None and first.event.type != "m.room.create")
-    return Timeline(found, limited, first)
+    is_new = since is None and first is not None and first.event.type != "m.room.create"
+    return Timeline(found, more or at_gap or is_new, first, until)
+
+
+def _after_gap(batch: list[StoredEvent], gaps: Collection[str]) -> list[StoredEvent] | None:
+    """The events from the newest one on that refers to one that is missing; None when none does."""
+    for index in range(len(batch) - 1, -1, -1):
+        if any(event_id in gaps for event_id in batch[index].event.prev_event_ids):
+            return batch[index:]
+    return None
 
 
 def _wanted(wanted: RoomEventFilter, events: list[SeenEvent]) -> list[SeenEvent]:
