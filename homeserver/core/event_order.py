@@ -21,11 +21,12 @@ def by_prev_events(event: Event) -> Iterable[str]:
 
 
 def ordered(events: Iterable[Event], parents: Callable[[Event], Iterable[str]]) -> list[Event]:
-    """The events so that each comes after its parents, as far as these are among the events; else by depth and ID.
+    """The events so that each comes after its parents, as far as these are among the events; else in the order given.
 
     Events that refer to each other in a circle, which only room versions 1 and 2 make possible, are left out.
     """
     by_id = {event.event_id: event for event in events}
+    places = {event_id: place for place, event_id in enumerate(by_id)}
     children: dict[str, list[str]] = {}
     waiting: dict[str, int] = {}
     ready: list[tuple[int, str]] = []
@@ -35,7 +36,7 @@ def ordered(events: Iterable[Event], parents: Callable[[Event], Iterable[str]]) 
         for parent in known:
             children.setdefault(parent, []).append(event.event_id)
         if not known:
-            ready.append((event.depth, event.event_id))
+            ready.append((places[event.event_id], event.event_id))
     heapq.heapify(ready)
     result = []
     while ready:
@@ -44,7 +45,7 @@ def ordered(events: Iterable[Event], parents: Callable[[Event], Iterable[str]]) 
         for child in children.get(event_id, ()):
             waiting[child] -= 1
             if not waiting[child]:
-                heapq.heappush(ready, (by_id[child].depth, child))
+                heapq.heappush(ready, (places[child], child))
     return result
 
 

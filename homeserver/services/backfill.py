@@ -164,7 +164,7 @@ class Backfill:
     async def _store(self, server: str, room: Room, events: Sequence[Event]) -> int:
         """Store fetched events, the oldest first; those whose state or auth events cannot be had are left out."""
         roots: dict[str, Digest] = {}
-        in_order = ordered(events, by_prev_events)
+        in_order = ordered(sorted(events, key=lambda event: event.depth), by_prev_events)
         left_out: set[str] = set()
         for event in await self._without_their_past(in_order):
             try:

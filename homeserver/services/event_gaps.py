@@ -114,7 +114,7 @@ class EventGaps:
                 break
         if found:
             gaps_filled.labels("get_missing_events").inc()
-        return ordered(found.values(), by_prev_events)
+        return ordered(sorted(found.values(), key=lambda each: each.depth), by_prev_events)
 
     async def _without_their_past(self, events: Sequence[Event]) -> list[str]:
         """Those of the events that refer to one that is neither among them nor in the graph."""

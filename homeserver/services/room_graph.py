@@ -141,7 +141,12 @@ class GraphWriter:
         if event.is_state:
             after = await self._states.changed(self._tx, before, {event.key: event.event_id})
         if not local and before != self.current_state:
-            refusal = await self._refusal_by_state(event, self.current_state)
+            current = self.current_state
+            if state_before is not None and self._ends:
+                # After a gap: what happened in it is news to us too, and may be what lets the sender speak.
+                ends = [end.state_after for end in self._ends.values()]
+                current = await self._states.resolved(self._tx, self.room.rules, [*ends, before])
+            refusal = await self._refusal_by_state(event, current)
             if refusal:
                 await self._place(event, Verdict.SOFT_FAILED, before, after, refusal)
                 return Outcome(event, Verdict.SOFT_FAILED, refusal)
