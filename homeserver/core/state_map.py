@@ -16,7 +16,7 @@ a time, and is sent a mapping with their encodings.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterable, Mapping
+from collections.abc import Collection, Container, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
@@ -175,12 +175,14 @@ def update(root: Digest, changes: Mapping[StateKey, str | None]) -> Walk[Update]
         # Deletions left a branch with so few entries that it becomes a leaf: the rest of it is needed.
         found = yield missing
         nodes.update((digest, decode(_take(found, digest))) for digest in missing)
-    return _as_update(made)
+    # A leaf that moves up or down as a whole is the node that it was.
+    return _as_update(made, nodes)
 
 
 def build(entries: Mapping[StateKey, str]) -> Update:
     """The map with exactly `entries`; `new_nodes` has all of its nodes."""
-    return _as_update(_make([(path_of(key), key, event_id) for key, event_id in entries.items()], 0))
+    made = _make([(path_of(key), key, event_id) for key, event_id in entries.items()], 0)
+    return _as_update(made, {EMPTY: Leaf({})})
 
 
 def run(walk: Walk[T], nodes: Mapping[Digest, bytes]) -> T:
@@ -371,12 +373,12 @@ def _collapse(
     return _make([(path_of(key), key, event_id) for key, event_id in entries.items()], depth)
 
 
-def _as_update(made: _Subtree) -> Update:
+def _as_update(made: _Subtree, known: Container[Digest]) -> Update:
     new_nodes: dict[Digest, bytes] = {}
     pending = [made]
     while pending:
         subtree = pending.pop()
-        if subtree.encoding is not None and subtree.digest != EMPTY:
+        if subtree.encoding is not None and subtree.digest not in known:
             new_nodes[subtree.digest] = subtree.encoding
         pending.extend(subtree.below)
     return Update(made.digest, new_nodes)
