@@ -60,8 +60,8 @@ from homeserver.services.notifier import Committed, Notifier
 from homeserver.services.pagination import Pagination
 from homeserver.services.passwords import Passwords
 from homeserver.services.profiles import Profiles
-from homeserver.services.published_keys import PublishedKeys
 from homeserver.services.public_rooms import PublicRooms
+from homeserver.services.published_keys import PublishedKeys
 from homeserver.services.received_events import ReceivedEvents
 from homeserver.services.registration import Registration
 from homeserver.services.remote_directory import RemoteDirectory
