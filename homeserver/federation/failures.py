@@ -18,14 +18,15 @@ from homeserver.federation.names import UnresolvedName
 def connection_refused(found: Destination, candidate: Candidate, error: Exception) -> FederationError:
     """No connection to `candidate` could be made."""
     where = f"{candidate.host} port {candidate.port}"
-    stage, reason = _why(found, where, error)
+    stage, reason = describe(error, where, found.tls_name)
     return FederationError(found.server_name, stage, reason)
 
 
-def _why(found: Destination, where: str, error: Exception) -> tuple[Stage, str]:
+def describe(error: Exception, where: str, tls_name: str) -> tuple[Stage, str]:
+    """Why there is no connection to `where` (host and port), whose certificate must be valid for `tls_name`."""
     match error:
         case aiohttp.ClientConnectorCertificateError():
-            return "tls", f"{where}: {_certificate(found.tls_name, error.certificate_error)}"
+            return "tls", f"{where}: {_certificate(tls_name, error.certificate_error)}"
         case aiohttp.ClientConnectorSSLError():
             return "tls", f"{where}: the TLS handshake failed: {error.os_error}; is this an HTTPS port?"
         case aiohttp.ClientConnectorError(os_error=BlockedAddress() as blocked):

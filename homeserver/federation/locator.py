@@ -24,6 +24,7 @@ from homeserver.federation.discovery import (
     WellKnownAnswer,
     discover,
 )
+from homeserver.federation.failures import describe
 from homeserver.federation.names import Names, UnresolvedName
 from homeserver.federation.well_known import MAX_BODY_BYTES, MAX_REDIRECTS, WellKnownCache, parse_well_known
 
@@ -83,8 +84,7 @@ class Locator:
         The .well-known is fetched again only if it is some minutes old, so that a dead server is not asked
         all the time.
         """
-        cached = self._known.pop(server_name, None)
-        if cached is not None and cached[0].delegated is not None:
+        if self._known.pop(server_name, None) is not None:
             self._well_known.expire_if_older(server_name, RETRY_WELL_KNOWN_AFTER, self._clock())
 
     async def close(self) -> None:
@@ -104,7 +104,7 @@ class Locator:
             destination: Destination = finished.value
         now = self._clock()
         until = now + DESTINATION_LIFETIME
-        if destination.delegated is not None:
+        if self._well_known.expires_at(server_name):
             until = min(until, self._well_known.expires_at(server_name))
         self._known[server_name] = (destination, until)
         self._known.move_to_end(server_name)
@@ -165,6 +165,9 @@ class Locator:
                         url = _redirect(url, response.headers.get("Location"))
                         continue
                     return await _read(response)
+        except aiohttp.ClientConnectorError as error:
+            _, reason = describe(error, f"{error.host} port {error.port}", error.host)
+            raise _WellKnownFailure(reason, temporary=True) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _WellKnownFailure(str(error) or type(error).__name__, temporary=True) from error
 
