@@ -217,16 +217,12 @@ class Sender:
         """The transaction to send now: the unanswered one, or a new one; with the waiting EDUs that are in it."""
         if peer.unanswered:
             return peer.unanswered, {}
-        catching_up = peer.failing and self._clock() - peer.failing.failing_since > CATCH_UP_AFTER_MS
 
         async def work(tx: Transaction) -> tuple[Unanswered | None, list[outbox.Queued]]:
             kept = None if peer.looked_up else await outbox.unanswered(tx, peer.name)
-            if catching_up:
-                dropped = await outbox.keep_newest_per_room(tx, peer.name)
-                log.info("%s was away for long: it fetches %d older events itself", peer.name, dropped)
             return kept, await outbox.oldest(tx, peer.name, peer.limit)
 
-        kept, queued = await (self._database.write(work) if catching_up else self._database.read(work))
+        kept, queued = await self._database.read(work)
         peer.looked_up = True
         if kept:
             peer.unanswered = kept
@@ -252,6 +248,7 @@ class Sender:
             await outbox.done(tx, peer.name, transaction.event_nids)
             if was_failing:
                 await destinations.set_working(tx, peer.name)
+                await self._shorten(tx, was_failing)
 
         await self._database.write(work)
         if was_failing:
@@ -259,6 +256,11 @@ class Sender:
         peer.unanswered, peer.failing, peer.limit = None, None, MAX_PDUS
         sent_transactions.labels("ok").inc()
         _note_verdicts(peer.name, answer, len(transaction.event_nids))
+
+    async def _shorten(self, tx: Transaction, failing: Failing) -> None:
+        """Keep only the newest event of each room for a server that was away for long: it fetches the others itself."""
+        if self._clock() - failing.failing_since > CATCH_UP_AFTER_MS:
+            await outbox.keep_newest_per_room(tx, failing.destination)
 
     async def _works(self, peer: _Peer) -> None:
         await self._database.write(partial(destinations.set_working, destination=peer.name))
@@ -304,6 +306,7 @@ class Sender:
 
         async def work(tx: Transaction) -> None:
             await destinations.set_failing(tx, failing)
+            await self._shorten(tx, failing)
             if transaction:
                 await outbox.keep_unanswered(tx, peer.name, transaction)
 

@@ -1,0 +1,340 @@
+"""The queues to other servers, with a network of the test's own."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from homeserver.core.backoff import BackoffPolicy
+from homeserver.core.canonical_json import decode_json, encode_canonical
+from homeserver.federation.errors import FederationError
+from homeserver.services.sender import CATCH_UP_AFTER_MS, Sender
+from homeserver.services.timeline import Draft
+from homeserver.storage import destinations, outbox
+from homeserver.storage import events as stored_events
+from homeserver.storage.database import Database, Transaction
+from tests.support.federation_peer import until
+from tests.support.rooms import RoomServices, open_sqlite
+
+POLICY = BackoffPolicy(quick=(), first_ms=1_000, multiplier=2, most_ms=8_000, jitter=0)
+BOB = "@bob:ours.test"
+
+
+@dataclass
+class Network:
+    """Notes what is sent where. `answers` are taken one after the other by each destination; then all goes well."""
+
+    sent: list[tuple[str, str, bytes]] = field(default_factory=list)
+    answers: dict[str, list[Any]] = field(default_factory=dict)
+    held: asyncio.Event | None = None
+    under_way: int = 0
+    most_under_way: int = 0
+
+    async def send(self, destination: str, transaction_id: str, body: bytes) -> dict[str, str | None]:
+        """Be the network."""
+        self.sent.append((destination, transaction_id, body))
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            if self.held:
+                await self.held.wait()
+            await asyncio.sleep(0)
+        finally:
+            self.under_way -= 1
+        answer = (self.answers.get(destination) or [{}]).pop(0) if self.answers.get(destination) else {}
+        if isinstance(answer, FederationError):
+            raise answer
+        return answer  # type: ignore[no-any-return]
+
+    def pdus(self, destination: str) -> list[list[str]]:
+        """The texts in the transactions to a server."""
+        return [
+            [pdu["content"].get("body", pdu["type"]) for pdu in decode_json(body)["pdus"]]
+            for name, _, body in self.sent
+            if name == destination
+        ]
+
+
+def failure(destination: str, stage: Any = "connect", **details: Any) -> FederationError:
+    """How a request fails."""
+    return FederationError(destination, stage, "nobody is there", **details)
+
+
+@dataclass
+class Setting:
+    """A sender, with rooms to take events from."""
+
+    database: Database
+    services: RoomServices
+    network: Network
+    senders: list[Sender] = field(default_factory=list)
+
+    async def sender(self) -> Sender:
+        """A started sender, as after a start of the server."""
+        sender = Sender(
+            self.database, self.network.send, "ours.test", self.services.clock, POLICY, random.Random(1)
+        )
+        self.senders.append(sender)
+        await sender.start()
+        return sender
+
+    async def say(self, room_id: str, texts: Sequence[str], *servers: str) -> None:
+        """Send messages, queued for these servers."""
+        drafts = [Draft(BOB, "m.room.message", {"body": text}) for text in texts]
+        event_ids = await self.services.timeline.send_many(room_id, drafts)
+
+        async def work(tx: Transaction) -> None:
+            for stored in (await stored_events.get_many(tx, event_ids)).values():
+                await outbox.add(tx, servers, stored.nid)
+
+        await self.database.write(work)
+
+    async def waiting(self) -> list[str]:
+        """The servers for which something is in the outbox."""
+        return await self.database.read(outbox.waiting)
+
+    async def failing(self) -> list[destinations.Failing]:
+        """The servers that do not answer."""
+        return await self.database.read(destinations.failing)
+
+
+@pytest.fixture
+async def setting(tmp_path: Path) -> AsyncIterator[Setting]:
+    """Rooms, and a network."""
+    database = await open_sqlite(tmp_path / "homeserver.db")
+    setting = Setting(database, RoomServices(database), Network())
+    yield setting
+    for sender in setting.senders:
+        await sender.stop()
+    await database.close()
+
+
+async def test_events_are_sent_and_taken_out(setting: Setting) -> None:
+    sender = await setting.sender()
+    room_id = await setting.services.room(BOB)
+    await setting.say(room_id, ["one", "two"], "a.test", "b.test")
+    sender.wake(["a.test", "b.test"])
+    await until(lambda: len(setting.network.sent) == 2)
+    assert setting.network.pdus("a.test") == setting.network.pdus("b.test") == [["one", "two"]]
+    body = setting.network.sent[0][2]
+    assert encode_canonical(json.loads(body)) == body  # as it is signed
+    assert json.loads(body)["origin"] == "ours.test"
+    await until_async(lambda: is_empty(setting))
+    assert sender._peers == {}
+
+
+async def is_empty(setting: Setting) -> bool:
+    """Whether nothing is left to send."""
+    return await setting.waiting() == []
+
+
+async def until_async(condition: Callable[[], Any]) -> None:
+    """Wait until something in the database is so."""
+    async with asyncio.timeout(10):
+        while not await condition():  # noqa: ASYNC110 -- the database tells nobody
+            await asyncio.sleep(0.005)
+
+
+async def test_at_most_fifty_at_once_and_one_transaction_at_a_time(setting: Setting) -> None:
+    sender = await setting.sender()
+    room_id = await setting.services.room(BOB)
+    await setting.say(room_id, [str(number) for number in range(120)], "a.test")
+    for _ in range(5):
+        sender.wake(["a.test"])
+        await asyncio.sleep(0)
+    await until_async(lambda: is_empty(setting))
+    assert [len(pdus) for pdus in setting.network.pdus("a.test")] == [50, 50, 20]
+    assert [text for texts in setting.network.pdus("a.test") for text in texts] == [
+        str(number) for number in range(120)
+    ]
+    assert setting.network.most_under_way == 1
+
+
+async def test_what_comes_while_sending_follows(setting: Setting) -> None:
+    sender = await setting.sender()
+    room_id = await setting.services.room(BOB)
+    setting.network.held = asyncio.Event()
+    await setting.say(room_id, ["one"], "a.test")
+    sender.wake(["a.test"])
+    await until(lambda: setting.network.sent)
+    await setting.say(room_id, ["two"], "a.test")
+    sender.wake(["a.test"])
+    setting.network.held.set()
+    await until_async(lambda: is_empty(setting))
+    assert setting.network.pdus("a.test") == [["one"], ["two"]]
+
+
+async def test_a_failed_transaction_is_repeated_as_it_was(setting: Setting) -> None:
+    sender = await setting.sender()
+    room_id = await setting.services.room(BOB)
+    setting.network.answers["a.test"] = [failure("a.test"), failure("a.test")]
+    await setting.say(room_id, ["one"], "a.test")
+    sender.wake(["a.test"])
+    await until_async(setting.failing)
+    (row,) = await setting.failing()
+    assert (row.failures, row.retry_at, row.reason) == (
+        1,
+        setting.services.clock.now + 1_000,
+        "nobody is there",
+    )
+    await setting.say(room_id, ["two"], "a.test")
+    sender.wake(["a.test"])
+    await asyncio.sleep(0)
+    assert len(setting.network.sent) == 1  # it waits for its time
+    setting.services.clock.now += 60_000
+    sender.heard_from("a.test")
+    await until(lambda: len(setting.network.sent) == 2)
+    await until_async(lambda: failures(setting, 2))
+    setting.services.clock.now += 60_000
+    sender.heard_from("a.test")
+    await until_async(lambda: is_empty(setting))
+    first, second, third, fourth = setting.network.sent
+    assert first == second == third
+    assert fourth[1] != first[1] and setting.network.pdus("a.test")[3] == ["two"]
+    assert await setting.failing() == []
+
+
+async def failures(setting: Setting, count: int) -> bool:
+    """Whether the one server that fails has failed this often."""
+    return [row.failures for row in await setting.failing()] == [count]
+
+
+async def test_a_restart_loses_nothing(setting: Setting) -> None:
+    first = await setting.sender()
+    room_id = await setting.services.room(BOB)
+    setting.network.answers["a.test"] = [failure("a.test")]
+    await setting.say(room_id, ["one"], "a.test", "b.test")
+    first.wake(["a.test"])
+    await until_async(setting.failing)
+    await first.stop()
+    second = await setting.sender()
+    await until(lambda: setting.network.pdus("b.test"))  # it was queued and never tried
+    setting.services.clock.now += 60_000
+    second.heard_from("a.test")
+    await until_async(lambda: is_empty(setting))
+    to_a = [sent for sent in setting.network.sent if sent[0] == "a.test"]
+    assert len(to_a) == 2 and to_a[0] == to_a[1]
+
+
+async def test_stopping_while_a_transaction_is_under_way(setting: Setting) -> None:
+    first = await setting.sender()
+    room_id = await setting.services.room(BOB)
+    setting.network.held = asyncio.Event()
+    await setting.say(room_id, ["one"], "a.test")
+    first.wake(["a.test"])
+    await until(lambda: setting.network.sent)
+    await first.stop()
+    setting.network.held = None
+    await setting.sender()
+    await until_async(lambda: is_empty(setting))
+    before, after = setting.network.sent
+    assert before == after
+
+
+async def test_a_server_that_is_heard_from_is_not_hammered(setting: Setting) -> None:
+    sender = await setting.sender()
+    room_id = await setting.services.room(BOB)
+    setting.network.answers["a.test"] = [failure("a.test")] * 50
+    await setting.say(room_id, ["one"], "a.test")
+    sender.wake(["a.test"])
+    await until_async(setting.failing)
+    for _ in range(20):
+        sender.heard_from("a.test")
+        sender.heard_from("unknown.test")
+        await asyncio.sleep(0)
+    assert len(setting.network.sent) == 1
+
+
+async def test_a_server_that_was_away_for_long_gets_the_newest_of_each_room(setting: Setting) -> None:
+    sender = await setting.sender()
+    one, two = await setting.services.room(BOB), await setting.services.room(BOB)
+    setting.network.answers["a.test"] = [failure("a.test")]
+    await setting.say(one, ["first"], "a.test")
+    sender.wake(["a.test"])
+    await until_async(setting.failing)
+    await setting.say(one, [f"one {number}" for number in range(60)], "a.test", "b.test")
+    await setting.say(two, [f"two {number}" for number in range(60)], "a.test")
+    setting.services.clock.now += CATCH_UP_AFTER_MS + 1
+    sender.heard_from("a.test")
+    await until_async(lambda: has_nothing(setting, "a.test"))
+    # First what was not answered, as it was.
+    assert setting.network.pdus("a.test") == [["first"], ["first"], ["one 59", "two 59"]]
+    assert "b.test" in await setting.waiting()
+
+
+async def has_nothing(setting: Setting, server: str) -> bool:
+    """Whether nothing is left for a server."""
+    return server not in await setting.waiting()
+
+
+async def test_an_event_that_a_server_will_never_take_does_not_hold_up_the_others(setting: Setting) -> None:
+    sender = await setting.sender()
+    room_id = await setting.services.room(BOB)
+    refusal = failure("a.test", "http", status=400, errcode="M_BAD_JSON")
+    setting.network.answers["a.test"] = [refusal, refusal, refusal, {}, {}]
+    await setting.say(room_id, ["bad", "good", "better", "best"], "a.test")
+    sender.wake(["a.test"])
+    await until_async(lambda: is_empty(setting))
+    assert setting.network.pdus("a.test") == [
+        ["bad", "good", "better", "best"],
+        ["bad", "good"],
+        ["bad"],
+        ["good", "better", "best"],
+    ]
+
+
+async def test_a_proxys_refusal_drops_nothing(setting: Setting) -> None:
+    sender = await setting.sender()
+    room_id = await setting.services.room(BOB)
+    setting.network.answers["a.test"] = [failure("a.test", "http", status=413)]
+    await setting.say(room_id, ["one"], "a.test")
+    sender.wake(["a.test"])
+    await until_async(setting.failing)
+    assert await setting.waiting() == ["a.test"]
+
+
+async def test_edus(setting: Setting) -> None:
+    sender = await setting.sender()
+    for number in range(150):
+        sender.queue_edu(["a.test"], "m.presence", {"n": number})
+    for number in range(10):
+        sender.queue_edu(["a.test"], "m.typing", {"n": number}, replaces="!room")
+    await until(lambda: len(setting.network.sent) == 2)
+    edus = [decode_json(body)["edus"] for _, _, body in setting.network.sent]
+    assert [len(each) for each in edus] == [100, 51]
+    assert edus[1][-1] == {"edu_type": "m.typing", "content": {"n": 9}}
+    await until(lambda: sender._peers == {})
+
+
+async def test_edus_are_not_kept_for_who_does_not_answer(setting: Setting) -> None:
+    sender = await setting.sender()
+    setting.network.answers["a.test"] = [failure("a.test")]
+    sender.queue_edu(["a.test"], "m.typing", {"n": 1})
+    await until_async(setting.failing)
+    sender.queue_edu(["a.test"], "m.typing", {"n": 2})
+    assert not sender._peers["a.test"].edus
+
+
+async def test_an_error_of_our_own_is_tried_again(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sender = await setting.sender()
+    room_id = await setting.services.room(BOB)
+    await setting.say(room_id, ["one"], "a.test")
+
+    async def broken(*_: Any) -> None:
+        raise RuntimeError("a mistake")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox, "oldest", broken)
+        sender.wake(["a.test"])
+        await until_async(setting.failing)
+    assert "a mistake" in caplog.text
+    setting.services.clock.now += 60_000
+    sender.heard_from("a.test")
+    await until_async(lambda: is_empty(setting))
