@@ -88,7 +88,7 @@ class HistoryWriter:
             if known is None or known.state_after is None:
                 return None
             roots.append(known.state_after)
-        return await self._states.resolved(self._tx, self._room.rules, roots)
+        return await self._states.resolved(self._tx, self._room.rules, roots, self._added)
 
     async def _events(self, event_ids: Sequence[str]) -> dict[str, tuple[Event, EventStatus]]:
         found = {

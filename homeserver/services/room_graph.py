@@ -145,7 +145,7 @@ class GraphWriter:
             if state_before is not None and self._ends:
                 # After a gap: what happened in it is news to us too, and may be what lets the sender speak.
                 ends = [end.state_after for end in self._ends.values()]
-                current = await self._states.resolved(self._tx, self.room.rules, [*ends, before])
+                current = await self._resolved([*ends, before])
             refusal = await self._refusal_by_state(event, current)
             if refusal:
                 await self._place(event, Verdict.SOFT_FAILED, before, after, refusal)
@@ -209,7 +209,7 @@ class GraphWriter:
         missing = set(event.prev_event_ids) - set(roots)
         if missing:
             raise MissingEvents(prev_events=missing)
-        return await self._states.resolved(self._tx, self.room.rules, list(roots.values()))
+        return await self._resolved(list(roots.values()))
 
     async def _events(self, event_ids: Collection[str]) -> dict[str, tuple[Event, EventStatus]]:
         """Events of the database and of this unit of work."""
@@ -273,9 +273,10 @@ class GraphWriter:
             self._gaps_closed.add(event.event_id)
         else:
             self._ends[event.event_id] = End(event, after)
-        self.current_state = await self._states.resolved(
-            self._tx, self.room.rules, [end.state_after for end in self._ends.values()]
-        )
+        self.current_state = await self._resolved([end.state_after for end in self._ends.values()])
+
+    async def _resolved(self, roots: Sequence[Digest]) -> Digest:
+        return await self._states.resolved(self._tx, self.room.rules, roots, self._added)
 
     async def _move_state(self, old: Digest, position: int) -> frozenset[str]:
         """Bring all that follows from the current state up to date; returns our users whose membership changed."""

@@ -13,9 +13,10 @@ from homeserver.core.state_resolution import resolve
 from homeserver.storage import events as stored_events
 from homeserver.storage import state
 from homeserver.storage.database import Transaction
-from homeserver.storage.events import EventStatus
+from homeserver.storage.events import EventStatus, NewEvent, StoredEvent
 
 RESOLUTIONS_KEPT = 1_000
+NOTHING: Mapping[str, NewEvent] = {}
 
 
 class RoomStates:
@@ -24,7 +25,9 @@ class RoomStates:
     def __init__(self, cache: state.NodeCache) -> None:
         """`cache`: the nodes of state maps in memory."""
         self._cache = cache
-        self._resolved: OrderedDict[frozenset[Digest], Digest] = OrderedDict()
+        # What has to be changed in the least of some roots to get their resolution. Not the root of that: it is not stored when
+        # the unit of work that made it is undone.
+        self._resolved: OrderedDict[frozenset[Digest], Mapping[StateKey, str | None]] = OrderedDict()
 
     async def ids(self, tx: Transaction, root: Digest, keys: Collection[StateKey]) -> dict[StateKey, str]:
         """The event IDs of some entries; entries that do not exist are left out."""
@@ -70,9 +73,16 @@ class RoomStates:
         """Store a whole state map; returns its root."""
         return await state.build(tx, self._cache, entries)
 
-    async def resolved(self, tx: Transaction, rules: RoomRules, roots: Sequence[Digest]) -> Digest:
+    async def resolved(
+        self,
+        tx: Transaction,
+        rules: RoomRules,
+        roots: Sequence[Digest],
+        unstored: Mapping[str, NewEvent] = NOTHING,
+    ) -> Digest:
         """Resolve several states into one, by the algorithm of the room version; returns its root.
 
+        unstored: events of this unit of work, by their IDs, that the states may hold and the database does not yet.
         Spec: https://spec.matrix.org/v1.19/server-server-api/#room-state-resolution
         """
         distinct = frozenset(roots)
@@ -80,23 +90,31 @@ class RoomStates:
             return EMPTY
         if len(distinct) == 1:
             return next(iter(distinct))
-        if distinct in self._resolved:
+        changes = self._resolved.get(distinct)
+        if changes is None:
+            state_sets = [await self.all_ids(tx, root) for root in sorted(distinct)]
+            result = await _drive(tx, rules, state_sets, unstored)
+            changes = _changes(state_sets[0], result)
+            self._resolved[distinct] = changes
+            if len(self._resolved) > RESOLUTIONS_KEPT:
+                self._resolved.popitem(last=False)
+        else:
             self._resolved.move_to_end(distinct)
-            return self._resolved[distinct]
-        state_sets = [await self.all_ids(tx, root) for root in sorted(distinct)]
-        result = await _drive(tx, rules, state_sets)
-        base = state_sets[0]
-        changes: dict[StateKey, str | None] = {key: None for key in base if key not in result}
-        changes.update((key, event_id) for key, event_id in result.items() if base.get(key) != event_id)
-        root = await self.changed(tx, min(distinct), changes)
-        self._resolved[distinct] = root
-        if len(self._resolved) > RESOLUTIONS_KEPT:
-            self._resolved.popitem(last=False)
-        return root
+        return await self.changed(tx, min(distinct), changes)
+
+
+def _changes(base: Mapping[StateKey, str], result: Mapping[StateKey, str]) -> dict[StateKey, str | None]:
+    """What makes `result` of `base`."""
+    changes: dict[StateKey, str | None] = {key: None for key in base if key not in result}
+    changes.update((key, event_id) for key, event_id in result.items() if base.get(key) != event_id)
+    return changes
 
 
 async def _drive(
-    tx: Transaction, rules: RoomRules, state_sets: Sequence[Mapping[StateKey, str]]
+    tx: Transaction,
+    rules: RoomRules,
+    state_sets: Sequence[Mapping[StateKey, str]],
+    unstored: Mapping[str, NewEvent],
 ) -> dict[StateKey, str]:
     """Run state resolution, fetching the events that it asks for."""
     rejected: set[str] = set()
@@ -104,11 +122,12 @@ async def _drive(
     try:
         wanted = next(steps)
         while True:
-            found = await stored_events.get_many(tx, wanted)
-            rejected.update(
-                event_id for event_id, stored in found.items() if stored.status is EventStatus.REJECTED
-            )
-            wanted = steps.send({event_id: stored.event for event_id, stored in found.items()})
+            found: dict[str, StoredEvent | NewEvent] = {
+                event_id: unstored[event_id] for event_id in wanted if event_id in unstored
+            }
+            found.update(await stored_events.get_many(tx, [each for each in wanted if each not in found]))
+            rejected.update(each for each, event in found.items() if event.status is EventStatus.REJECTED)
+            wanted = steps.send({event_id: event.event for event_id, event in found.items()})
     except StopIteration as done:
         result: dict[StateKey, str] = done.value
         return result
