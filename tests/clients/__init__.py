@@ -1,0 +1,1 @@
+"""Real client libraries against our server as a process."""
