@@ -98,8 +98,14 @@ class Invitations:
 
 def _explained(failure: FederationError) -> MatrixError:
     """The client's error for an invite that the user's server did not sign."""
-    if failure.errcode and failure.status is not None and 400 <= failure.status < 500:
-        return MatrixError(
-            failure.errcode, f"{failure.destination} refuses the invite: {failure.reason}", failure.status
-        )
-    return MatrixError("M_UNKNOWN", f"{failure.destination} could not be asked: {failure.reason}", 502)
+    refusal = f"{failure.destination} refuses the invite: {failure.reason}"
+    if failure.errcode == "M_INCOMPATIBLE_ROOM_VERSION":
+        # "One or more users being invited to the room are residents of a homeserver which does not support the requested
+        # room version."
+        return errors.unsupported_room_version(refusal)
+    # Other statuses speak of our request to that server, and would say something else to our client: 401 that it is logged out.
+    if failure.errcode and failure.status in (400, 403, 404):
+        return MatrixError(failure.errcode, refusal, failure.status)
+    return MatrixError(
+        "M_UNKNOWN", f"{failure.destination} could not be asked to invite its user: {failure.reason}", 502
+    )

@@ -77,6 +77,8 @@ class RoomSending:
         Raises MatrixError as `message` does, and M_BAD_ALIAS.
         """
         user_id = requester.user_id
+        if event_type == CREATE[0]:
+            raise forbidden("A room is created once, by createRoom")
         if event_type == "m.room.member":
             return await self._membership.set_state(user_id, room_id, state_key, content)
         if event_type == CANONICAL_ALIAS and state_key == "":

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote, urlencode
@@ -44,6 +45,9 @@ SERVER = "ours.test"
 ALICE, BOB, CAROL = "@alice:ours.test", "@bob:ours.test", "@carol:ours.test"
 ROOT = "@root:ours.test"
 """An administrator of the server."""
+
+
+_transactions = count()
 
 
 @dataclass
@@ -104,7 +108,6 @@ class RoomClient:
     def __init__(self, client: Client) -> None:
         self.http = client
         self.user_id = client.user_id
-        self._transactions = iter(range(10**6))
 
     async def get(self, path: str, **query: Any) -> Answer:
         """GET below /_matrix/client/v3."""
@@ -141,7 +144,7 @@ class RoomClient:
 
     async def send(self, room_id: str, content: Any, kind: str = "m.room.message") -> Answer:
         """Send an event with a new transaction ID."""
-        path = f"/rooms/{quote(room_id)}/send/{quote(kind, safe='')}/t{next(self._transactions)}"
+        path = f"/rooms/{quote(room_id)}/send/{quote(kind, safe='')}/t{next(_transactions)}"
         return await self.put(path, content)
 
     async def say(self, room_id: str, text: str) -> str:

@@ -1,0 +1,135 @@
+"""Setting a room's state."""
+
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.support.room_server import ALICE, BOB, CAROL, RoomServer
+
+
+async def test_state_is_set_and_overwritten(rooms: RoomServer) -> None:
+    room_id = await rooms.alice.create()
+    first = (await rooms.alice.set_state(room_id, "x.color", {"is": "red"}, "sky")).ok()["event_id"]
+    second = (await rooms.alice.set_state(room_id, "x.color", {"is": "blue"}, "sky")).ok()["event_id"]
+    assert first != second
+    assert (await rooms.alice.state(room_id, "x.color", "sky")).ok() == {"is": "blue"}
+    event = (await rooms.alice.get(f"/rooms/{quote(room_id)}/event/{quote(second)}")).ok()
+    assert event["state_key"] == "sky"
+    assert event["unsigned"]["prev_content"] == {"is": "red"}
+    assert event["unsigned"]["replaces_state"] == first
+
+
+async def test_setting_what_is_set_already_is_the_same_event(rooms: RoomServer) -> None:
+    room_id = await rooms.alice.create()
+    first = (await rooms.alice.set_state(room_id, "m.room.name", {"name": "x"})).ok()
+    assert (await rooms.alice.set_state(room_id, "m.room.name", {"name": "x"})).ok() == first
+
+
+@pytest.mark.parametrize("tail", ["/state/m.room.topic", "/state/m.room.topic/"])
+async def test_the_trailing_slash_is_optional(rooms: RoomServer, tail: str) -> None:
+    room_id = await rooms.alice.create()
+    path = f"/rooms/{quote(room_id)}{tail}"
+    (await rooms.alice.put(path, {"topic": "x"})).ok()
+    assert (await rooms.alice.get(path)).ok() == {"topic": "x"}
+    assert (await rooms.alice.http.get("/_matrix/client/r0" + path)).ok() == {"topic": "x"}
+
+
+@pytest.mark.parametrize("state_key", ["a/b", "%2F", "ä ö", "@alice:ours.test", "x" * 255])
+async def test_state_keys_are_any_text(rooms: RoomServer, state_key: str) -> None:
+    room_id = await rooms.alice.create(room_version="9")
+    if state_key.startswith("@"):
+        assert state_key == ALICE, "a state key that is a user ID is that user's"
+    (await rooms.alice.set_state(room_id, "x.any", {"n": 1}, state_key)).ok()
+    assert (await rooms.alice.state(room_id, "x.any", state_key)).ok() == {"n": 1}
+
+
+async def test_who_may_not_set_it(rooms: RoomServer) -> None:
+    room_id = await rooms.alice.create(preset="public_chat")
+    await rooms.bob.join(room_id)
+    (await rooms.bob.set_state(room_id, "m.room.name", {"name": "x"})).refused(403, "M_FORBIDDEN")
+    (await rooms.alice.set_state(room_id, "x.own", {}, BOB)).refused(403, "M_FORBIDDEN")
+    (await rooms.carol.set_state(room_id, "m.room.name", {"name": "x"})).refused(403, "M_FORBIDDEN")
+    (await rooms.alice.set_state("!none:ours.test", "x.y", {})).refused(403, "M_FORBIDDEN")
+    (await rooms.alice.set_state(room_id, "m.room.create", {})).refused(403, "M_FORBIDDEN")
+
+
+@pytest.mark.parametrize(
+    ("kind", "state_key", "content", "status", "errcode"),
+    [
+        ("x" * 256, "", {}, 413, "M_TOO_LARGE"),
+        ("x.y", "k" * 256, {}, 413, "M_TOO_LARGE"),
+        ("x.y", "a\0b", {}, 400, "M_INVALID_PARAM"),
+        ("x.y", "", {"n": 2**53}, 400, "M_BAD_JSON"),
+        ("x.y", "", [], 400, "M_BAD_JSON"),
+        ("x.y", "", {"long": "x" * 66_000}, 413, "M_TOO_LARGE"),
+        ("m.room.power_levels", "", {"ban": "fifty"}, 403, "M_FORBIDDEN"),
+        ("m.room.power_levels", "", {"users": {ALICE: 5}}, 403, "M_FORBIDDEN"),
+        ("m.room.member", "nobody", {"membership": "ban"}, 400, "M_INVALID_PARAM"),
+        ("m.room.member", ALICE, {}, 400, "M_BAD_JSON"),
+        ("m.room.member", ALICE, {"membership": 7}, 400, "M_BAD_JSON"),
+        ("m.room.member", ALICE, {"membership": "guest"}, 403, "M_FORBIDDEN"),
+        ("m.room.member", BOB, {"membership": "join"}, 403, "M_FORBIDDEN"),
+        ("m.room.member", "@b\0b:ours.test", {"membership": "ban"}, 400, "M_INVALID_PARAM"),
+    ],
+)
+async def test_what_is_refused(
+    rooms: RoomServer, kind: str, state_key: str, content: Any, status: int, errcode: str
+) -> None:
+    room_id = await rooms.alice.create()
+    (await rooms.alice.set_state(room_id, kind, content, state_key)).refused(status, errcode)
+
+
+async def test_memberships_set_as_state_follow_the_rules_of_memberships(rooms: RoomServer) -> None:
+    room_id = await rooms.alice.create(preset="public_chat")
+    member = "m.room.member"
+    own = (await rooms.bob.set_state(room_id, member, {"membership": "join", "x": 1}, BOB)).ok()["event_id"]
+    event = (await rooms.bob.get(f"/rooms/{quote(room_id)}/event/{quote(own)}")).ok()
+    assert event["content"] == {"membership": "join", "x": 1}
+    nick = {"membership": "join", "displayname": "Bobby"}
+    (await rooms.bob.set_state(room_id, member, nick, BOB)).ok()
+    assert (await rooms.bob.state(room_id, member, BOB)).ok() == nick
+    (await rooms.alice.set_state(room_id, member, {"membership": "invite", "y": 2}, CAROL)).ok()
+    assert (await rooms.alice.state(room_id, member, CAROL)).ok() == {"membership": "invite", "y": 2}
+    (await rooms.alice.set_state(room_id, member, {"membership": "ban"}, BOB)).ok()
+    (await rooms.bob.set_state(room_id, member, {"membership": "join"}, BOB)).refused(403, "M_FORBIDDEN")
+    (await rooms.carol.set_state(room_id, member, {"membership": "leave"}, CAROL)).ok()
+
+
+async def test_a_user_elsewhere_is_invited_by_state_with_their_servers_signature(rooms: RoomServer) -> None:
+    room_id = await rooms.alice.create()
+    dan = "@dan:theirs.test"
+    (await rooms.alice.set_state(room_id, "m.room.member", {"membership": "invite"}, dan)).ok()
+    assert [sent["event"]["state_key"] for sent in rooms.remote.invites] == [dan]
+
+
+async def test_canonical_aliases_point_to_the_room(rooms: RoomServer) -> None:
+    room_id = await rooms.alice.create(room_alias_name="here", preset="public_chat")
+    other = await rooms.alice.create(room_alias_name="there")
+    kind = "m.room.canonical_alias"
+    rooms.remote.aliases["#remote:theirs.test"] = (room_id, ["theirs.test"])
+    content = {"alias": "#here:ours.test", "alt_aliases": ["#remote:theirs.test"]}
+    (await rooms.alice.set_state(room_id, kind, content)).ok()
+    for wrong in (
+        {"alias": "#there:ours.test"},
+        {"alias": "#nothing:ours.test"},
+        {"alt_aliases": ["#here:ours.test", "#nothing:theirs.test"]},
+    ):
+        (await rooms.alice.set_state(room_id, kind, wrong)).refused(400, "M_BAD_ALIAS")
+    for invalid in (
+        {"alias": "here"},
+        {"alias": 7},
+        {"alt_aliases": "#here:ours.test"},
+        {"alt_aliases": ["#here"]},
+        {"alt_aliases": ["#here:ours.test", None]},
+    ):
+        (await rooms.alice.set_state(room_id, kind, invalid)).refused(400, "M_INVALID_PARAM")
+    # "Servers do not validate aliases which are being removed or are already present in the state event."
+    del rooms.remote.aliases["#remote:theirs.test"]
+    (await rooms.alice.set_state(room_id, kind, {"alt_aliases": ["#remote:theirs.test"]})).ok()
+    (await rooms.alice.set_state(room_id, kind, {"alias": None})).ok()
+    (await rooms.alice.set_state(room_id, kind, {"alias": ""})).ok()
+    (await rooms.alice.set_state(room_id, kind, {})).ok()
+    await rooms.bob.join(room_id)
+    (await rooms.bob.set_state(room_id, kind, {"alias": "nonsense"})).refused(403, "M_FORBIDDEN")
+    assert other != room_id
