@@ -155,7 +155,7 @@ def test_a_request_without_destination_verifies_as_it_was_signed() -> None:
 
 def test_reasons_of_refusal() -> None:
     header = parse_authorization(authorization_header("GET", URI, "a.example", "b.example", None, KEY))
-    with pytest.raises(AuthenticationError, match="signed for 'b.example', this server is 'c.example'"):
+    with pytest.raises(AuthenticationError, match=r"signed for 'b.example', this server is 'c.example'"):
         verify_request(header, "GET", URI, "c.example", None, KEYS)
     with pytest.raises(AuthenticationError, match="not known"):
         verify_request(header, "GET", URI, "b.example", None, {})

@@ -48,6 +48,7 @@ class Peer:
     port: int
     routes: dict[tuple[str, str], Handler] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
+    everything: Handler | None = None  # answers what no route does
 
     def answer(self, method: str, path: str, value: Any, status: int = 200, **headers: str) -> None:
         """Answer requests for a path (without the query) with JSON."""
@@ -75,6 +76,7 @@ class Peer:
             )
         )
         handler = self.routes.get((request.method, request.raw_path.partition("?")[0]))
+        handler = handler or self.everything
         if handler is None:
             return web.json_response({"errcode": "M_UNRECOGNIZED", "error": "unknown"}, status=404)
         return await handler(request)
