@@ -1,5 +1,6 @@
 """This server as a process of its own, as an operator runs it."""
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,6 +74,14 @@ class OurServer:
     def log(self) -> str:
         """What it has logged and printed."""
         return self.process.output()
+
+    def complaints(self, since: int = 0) -> list[str]:
+        """What it has logged as an error or with a traceback, after the first `since` characters of the log."""
+        return [
+            line
+            for line in self.log()[since:].splitlines()
+            if re.search(r" (ERROR|CRITICAL) |^Traceback|^\w*(Error|Exception|Warning)\b", line)
+        ]
 
     def memory(self) -> int:
         """The most memory it has used so far, in bytes (VmHWM)."""
