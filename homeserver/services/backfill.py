@@ -35,7 +35,9 @@ from homeserver.storage.rooms import Room
 
 log = logging.getLogger(__name__)
 
-EVENTS_A_REQUEST = 100
+AT_LEAST = 100
+"""Events to ask for at once: each request needs the state before its oldest event as well, so few large ones cost least."""
+AT_MOST = 500
 MAX_STARTING_POINTS = 20
 MAX_SERVERS = 5
 MAX_STATE_FETCHES = 5
@@ -82,7 +84,7 @@ class Backfill:
         self._failed: dict[tuple[str, tuple[str, ...]], int] = {}
 
     async def fill_gap(self, room_id: str, place: Place, limit: int) -> bool:
-        """Fetch about `limit` events before those gaps in the room's history that are at `place` or later.
+        """Fetch `limit` events, or somewhat more, before those gaps in the room's history that are at `place` or later.
 
         True when there are new events, so that the page should be read again. Never raises for what other servers do: what cannot
         be had stays missing, and is asked for again some minutes later at the earliest.
@@ -94,7 +96,7 @@ class Backfill:
                 if gap is None or self._failed.get((room_id, gap.starting_points), 0) > self._clock():
                     return False
                 for server in gap.servers[:MAX_SERVERS]:
-                    if await self._fill_from(server, gap, min(max(limit, 1), EVENTS_A_REQUEST)):
+                    if await self._fill_from(server, gap, min(max(limit, AT_LEAST), AT_MOST)):
                         return True
                 self._remember_failure(room_id, gap)
         except TimeoutError:
@@ -149,7 +151,7 @@ class Backfill:
                 raise
             log.info("no history of %s from %s in time", room.room_id, server)
             return False
-        events = await self._new(answer.events[:EVENTS_A_REQUEST])
+        events = await self._new(answer.events[:AT_MOST])
         received = await self._received.verify(events)
         for event_id, dropped in received.dropped.items():
             log.info("history of %s: dropped %s: %s", room.room_id, event_id, dropped.reason)

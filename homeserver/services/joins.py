@@ -37,6 +37,7 @@ from homeserver.storage.database import Database, Transaction
 log = logging.getLogger(__name__)
 
 MAX_SERVERS = 20
+ENOUGH_REFUSALS = 3
 MAKE_JOIN_TIMEOUT_S = 30.0
 PROGRESS_EVERY_S = 3.0
 
@@ -149,6 +150,8 @@ class RemoteJoins:
                 finally:
                     progress.cancel()
                 log.warning("%s could not join %s through %s", user_id, room_id, attempt)
+                if _is_settled(attempts):
+                    break
             raise _failed(room_id, attempts)
 
     async def _join_through(
@@ -289,6 +292,12 @@ async def _log_progress(attempt: Attempt, room_id: str) -> None:
         await asyncio.sleep(PROGRESS_EVERY_S)
         taken = time.monotonic() - attempt.started
         log.info("joining %s through %s: %s (%.0f s so far)", room_id, attempt.server, attempt.stage, taken)
+
+
+def _is_settled(attempts: Sequence[Attempt]) -> bool:
+    """Whether no other server will say anything else: the room's version is not ours, or several do not let the user in."""
+    codes = [attempt.answer.errcode for attempt in attempts if attempt.answer]
+    return "M_INCOMPATIBLE_ROOM_VERSION" in codes or codes.count("M_FORBIDDEN") >= ENOUGH_REFUSALS
 
 
 def _failed(room_id: str, attempts: Sequence[Attempt]) -> MatrixError:

@@ -61,15 +61,16 @@ class RoomInbox:
         Those whose event ID cannot be told are counted and logged only.
         """
         await self._joins.wait(room_id)
+        room, result, refusal = await self._database.read(lambda tx: self._room(tx, origin, room_id))
+        if room is None or refusal is not None:
+            log.info("refused %d events of %s for %s: %s", len(pdus), origin, room_id, refusal)
+            received_pdus.labels(result).inc(len(pdus))
+            rules = room.rules if room else None
+            return {event_id: refusal for pdu in pdus if (event_id := probable_event_id(pdu, rules))}
+        # Before the lock: while a key is fetched, the room's other events need not wait.
+        received = await self._received.check(pdus, room.rules, room_id)
         lock = self._locks.setdefault(room_id, asyncio.Lock())
         async with lock:
-            room, result, refusal = await self._database.read(lambda tx: self._room(tx, origin, room_id))
-            if room is None or refusal is not None:
-                log.info("refused %d events of %s for %s: %s", len(pdus), origin, room_id, refusal)
-                received_pdus.labels(result).inc(len(pdus))
-                rules = room.rules if room else None
-                return {event_id: refusal for pdu in pdus if (event_id := probable_event_id(pdu, rules))}
-            received = await self._received.check(pdus, room.rules, room_id)
             intake = await self._intake.take(origin, room, list(received.events.values()))
         return _answers(origin, room_id, received, intake)
 

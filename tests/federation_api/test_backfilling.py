@@ -130,7 +130,7 @@ async def test_a_server_that_has_no_history(ours: FederatingServer, peer: Federa
 async def test_a_server_that_does_not_tell_the_state(ours: FederatingServer, peer: FederationPeer) -> None:
     # Without it nobody can tell who may see these events.
     room = peer.room()
-    for number in range(5):
+    for number in range(120):
         room.say(peer.user("alice"), f"message {number}")
     await join(ours, peer, room)
     peer.answers["state_ids"] = lambda _: error(403, "M_FORBIDDEN", "no")
