@@ -5,6 +5,7 @@ Spec: https://spec.matrix.org/v1.19/server-server-api/#request-authentication
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -64,7 +65,12 @@ class RequestAuthenticator:
             raise _not_whitelisted(parsed.origin)
         check_destination(parsed, self._server_name)
         key = await self._key_ring.key(parsed.origin, parsed.key_id, self._clock(), current=True)
-        verify_request(parsed, method, uri, self._server_name, content, {parsed.key_id: key})
+        arguments = (parsed, method, uri, self._server_name, content, {parsed.key_id: key})
+        if content is None:
+            verify_request(*arguments)
+        else:
+            # A transaction may have megabytes, which must be encoded again to check the signature.
+            await asyncio.to_thread(verify_request, *arguments)
         return parsed.origin
 
 

@@ -24,5 +24,6 @@ class OutboundSettings:
     request_timeout: float = 60.0  # everything, unless a request says otherwise
     max_response_bytes: int = 16 * MEGABYTE  # decompressed, unless a request says otherwise
     concurrent_requests: int = 16  # to one destination at a time; more wait
+    connections: int = 500  # busy ones to all destinations together; more wait
     keepalive: float = 60.0  # how long an idle connection stays open
     user_agent: str = "homeserver"

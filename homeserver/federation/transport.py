@@ -82,7 +82,10 @@ class FederationClient:
         self.names = Names(self.settings.dns_servers)
         self._session = aiohttp.ClientSession(
             connector=guarded_connector(
-                self.names, self.settings.addresses, limit=0, keepalive_timeout=self.settings.keepalive
+                self.names,
+                self.settings.addresses,
+                limit=self.settings.connections,
+                keepalive_timeout=self.settings.keepalive,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": self.settings.user_agent},
@@ -276,7 +279,7 @@ def _url(candidate: Candidate, target: str) -> URL:
     return URL(f"https://{host}:{candidate.port}{target}", encoded=True)
 
 
-async def _read(response: aiohttp.ClientResponse, destination: str, limit: int) -> bytes:
+async def _read(response: aiohttp.ClientResponse, destination: str, limit: int) -> bytearray:
     """The body, up to `limit` bytes after decompression. Raises FederationError as soon as it is longer."""
     too_long = FederationError(
         destination, "limit", f"the answer is larger than {limit} bytes", status=response.status
@@ -288,13 +291,13 @@ async def _read(response: aiohttp.ClientResponse, destination: str, limit: int) 
         content += chunk
         if len(content) > limit:
             raise too_long
-    return bytes(content)
+    return content
 
 
-async def _decode(destination: str, content: bytes) -> Any:
+async def _decode(destination: str, content: bytearray) -> Any:
     try:
         if len(content) > _DECODE_IN_THREAD_ABOVE:
-            return await asyncio.to_thread(decode_json, content)
-        return decode_json(content)
+            return await asyncio.to_thread(lambda: decode_json(bytes(content)))
+        return decode_json(bytes(content))
     except CanonicalJSONError as error:
         raise FederationError(destination, "json", f"the answer is not JSON: {error.reason}") from error
