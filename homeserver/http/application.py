@@ -82,7 +82,7 @@ def build_application(
                 mistakes.append(str(error))
     if mistakes:
         raise BindingError("\n".join(mistakes))
-    application.router.add_route("*", "/{path:.*}", dispatcher.dispatch)
+    application.router.add_route("*", r"/{path:[\s\S]*}", dispatcher.dispatch)
     application.on_shutdown.append(dispatcher.stop_reading)
     application.on_cleanup.append(dispatcher.finish)
     return application
