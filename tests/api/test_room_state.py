@@ -35,7 +35,7 @@ async def test_the_trailing_slash_is_optional(rooms: RoomServer, tail: str) -> N
     assert (await rooms.alice.http.get("/_matrix/client/r0" + path)).ok() == {"topic": "x"}
 
 
-@pytest.mark.parametrize("state_key", ["a/b", "%2F", "ä ö", "@alice:ours.test", "x" * 255])
+@pytest.mark.parametrize("state_key", ["a/b", "%2F", "ä ö", "a\nb", "@alice:ours.test", "x" * 255])
 async def test_state_keys_are_any_text(rooms: RoomServer, state_key: str) -> None:
     room_id = await rooms.alice.create(room_version="9")
     if state_key.startswith("@"):

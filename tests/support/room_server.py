@@ -213,7 +213,7 @@ async def _authenticate(token: str, _: Request) -> Requester:
     return Requester(user_id, device_id or None, 7, is_admin=user_id == ROOT)
 
 
-def room_services(services: RoomServices, remote: RemoteServer) -> list[object]:
+def room_services(services: RoomServices, remote: RemoteServer, settings: RoomSettings) -> list[object]:
     """What the endpoints of rooms ask for."""
     database, states, timeline = services.database, services.states, services.timeline
     identity, events, clock = services.identity, services.client_events, services.clock
@@ -223,7 +223,7 @@ def room_services(services: RoomServices, remote: RemoteServer) -> list[object]:
     directory = Directory(database, states, timeline, remote, identity, clock)
     membership = Membership(database, states, timeline, invitations, profiles, directory, remote, identity)
     return [
-        RoomSettings(allow_public_rooms_without_auth=True),
+        settings,
         RoomCreation(timeline, invitations, profiles, identity, clock, "12"),
         RoomSending(database, states, timeline, membership, directory, identity),
         RoomReads(database, states, events),
@@ -239,12 +239,13 @@ def room_services(services: RoomServices, remote: RemoteServer) -> list[object]:
 
 
 @asynccontextmanager
-async def room_server(directory: Path) -> AsyncIterator[RoomServer]:
-    """A server on a fresh database."""
+async def room_server(directory: Path, *, is_directory_open: bool = True) -> AsyncIterator[RoomServer]:
+    """A server on a fresh database. is_directory_open: whether its room directory may be read without an account."""
     database = await open_sqlite(directory / "homeserver.db")
     try:
         services, remote = RoomServices(database, SERVER), RemoteServer()
-        given = room_services(services, remote)
+        settings = RoomSettings(allow_public_rooms_without_auth=is_directory_open)
+        given = room_services(services, remote, settings)
         endpoints = [declared for declared in client_api.ENDPOINTS if _is_bindable(declared, given)]
         application = build_application(endpoints, given, Authenticators(access_token=_authenticate))
         async with serving(application) as client:
