@@ -317,7 +317,7 @@ def _federation(
         ResidentJoins(database, graph.states, graph.timeline, key_ring, outbound.identity),
         HistoryAnswers(database, graph.states),
         StateAnswers(database, graph.states),
-        PublishedKeys(outbound.own_keys, key_ring, now_ms),
+        PublishedKeys(outbound.own_keys, key_ring, now_ms, int(settings.keys.key_refresh_interval)),
         FederationQueries(
             server_name,
             people.directory.resolve,

@@ -14,9 +14,20 @@ OLDER_NAMES = {
 
 NOT_YET_EFFECTIVE = frozenset(
     {
+        "allow_public_rooms_over_federation",
         "app_service_config_files",
         "max_upload_size",
         "media_store_path",
+        "rc_federation",
+        "rc_federation.concurrent",
+        "rc_federation.reject_limit",
+        "rc_federation.sleep_delay",
+        "rc_federation.sleep_limit",
+        "rc_federation.window_size",
+        "rc_invites.per_room",
+        "rc_invites.per_user",
+        "rc_joins.remote",
+        "rc_joins_per_room",
         "rc_registration_token_validity",
         "url_preview_enabled",
     }

@@ -22,18 +22,19 @@ NOTARY_TIMEOUT_S = 20.0
 class PublishedKeys:
     """Answers what verification keys there are."""
 
-    def __init__(self, own: OwnKeys, key_ring: KeyRing, clock: Clock) -> None:
-        """`key_ring` knows the keys of other servers, and fetches those it does not."""
+    def __init__(self, own: OwnKeys, key_ring: KeyRing, clock: Clock, validity_ms: int) -> None:
+        """`key_ring` knows the keys of other servers, and fetches those it does not. `validity_ms`: key_refresh_interval."""
         self._own = own
         self._key_ring = key_ring
         self._clock = clock
+        self._validity_ms = validity_ms
 
     def own(self) -> dict[str, Any]:
         """Our own keys, signed with each that is current.
 
         Spec: https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2server
         """
-        return server_keys(self._own, self._clock())
+        return server_keys(self._own, self._clock(), self._validity_ms)
 
     async def query(self, wanted: Mapping[str, int | None]) -> list[dict[str, Any]]:
         """The key responses of these servers, each with our signature added; of those that cannot be reached the last that we have.
