@@ -12,6 +12,8 @@ from homeserver.core.requester import Requester
 from homeserver.core.stream_tokens import parse_stream_token
 from homeserver.services.sync import SyncRequest
 from homeserver.services.timeline import Draft
+from homeserver.storage import rooms
+from homeserver.storage.database import Transaction
 from tests.support.rooms import RoomServices
 
 ALICE, BOB = "@alice:ours.test", "@bob:ours.test"
@@ -210,3 +212,22 @@ async def test_a_token_of_the_future_is_refused(services: RoomServices) -> None:
     assert refused.value.errcode == "M_INVALID_PARAM"
     with pytest.raises(MatrixError):
         parse_stream_token("nonsense")
+
+
+async def test_a_timeline_begins_where_events_are_missing(services: RoomServices) -> None:
+    room_id = await services.room(ALICE)
+    since = (await sync(services, ALICE))["next_batch"]
+    before = await services.say(room_id, ALICE, "before the gap")
+    await services.say(room_id, ALICE, "after the gap")
+    await services.say(room_id, ALICE, "newest")
+
+    async def open_gap(tx: Transaction) -> None:
+        room = await rooms.get(tx, room_id)
+        assert room is not None
+        await rooms.change_backward_extremities(tx, room.room_nid, add={before: 9}, remove=())
+
+    await services.database.write(open_gap)
+    for token in (None, since):
+        timeline = (await sync(services, ALICE, token))["rooms"]["join"][room_id]["timeline"]
+        assert [event["content"]["body"] for event in timeline["events"]] == ["after the gap", "newest"]
+        assert timeline["limited"] is True
