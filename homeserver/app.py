@@ -211,7 +211,7 @@ async def _services(
         people.creation,
         *_accounts(settings, database, outbound),
         *_rooms(database, outbound, graph, people, notifier),
-        *_federation(settings, database, outbound, graph, people),
+        *_federation(settings, database, outbound, graph, people, stack),
         *_settings(settings),
     ]
 
@@ -307,13 +307,16 @@ def _federation(
     outbound: _Outbound,
     graph: _Graph,
     people: _People,
+    stack: AsyncExitStack,
 ) -> list[object]:
     """What answers other servers."""
     server_name, key_ring = outbound.identity.server_name, outbound.key_ring
     intake = EventIntake(graph.writes, graph.states, server_name, graph.gaps)
     inbox = RoomInbox(database, graph.states, graph.received, intake, graph.joining, server_name)
+    transactions = IncomingTransactions(database, inbox, IncomingEDUs({}), now_ms)
+    stack.push_async_callback(transactions.stop)
     return [
-        IncomingTransactions(database, inbox, IncomingEDUs({}), now_ms),
+        transactions,
         ResidentJoins(database, graph.states, graph.timeline, key_ring, outbound.identity),
         HistoryAnswers(database, graph.states),
         StateAnswers(database, graph.states),

@@ -130,7 +130,7 @@ class FederatingServer:
             ResidentJoins(database, self.states, self.timeline, self.key_ring, identity),
             HistoryAnswers(database, self.states),
             StateAnswers(database, self.states),
-            PublishedKeys(own, self.key_ring, now_ms, 3_600_000),
+            PublishedKeys(own, self.key_ring, now_ms, 24 * 3_600_000),
             FederationQueries(self.server_name, self._find_alias, self._find_profile, profiles_allowed=True),
             ServerSettings(
                 server_name=self.server_name,  # type: ignore[arg-type]
