@@ -161,13 +161,16 @@ class Membership:
         membership = content.get("membership")
         if not isinstance(membership, str):
             raise errors.bad_json("m.room.member needs a membership - at `$.membership`")
-        extra = {key: value for key, value in content.items() if key != "membership"}
+        # Who vouches for a restricted join is found by us: a client could name somebody who does not.
+        not_theirs = ("membership", "join_authorised_via_users_server")
+        extra = {key: value for key, value in content.items() if key not in not_theirs}
         if membership == "invite":
             return await self._invitations.invite(room_id, sender, user_id, extra)
         if membership == "join" and sender == user_id and await self._current(room_id, sender) != "join":
             await self.join(sender, room_id, extra=extra)
             return await self._member_event(room_id, user_id)
-        return await self._timeline.send(room_id, Draft(sender, MEMBER, content, user_id))
+        whole = {**extra, "membership": membership}
+        return await self._timeline.send(room_id, Draft(sender, MEMBER, whole, user_id))
 
     async def forget(self, user_id: str, room_id: str) -> None:
         """Forget a room that the user has left. Raises M_UNKNOWN while the user is in it, M_NOT_FOUND when it is unknown."""

@@ -103,6 +103,15 @@ async def test_a_user_elsewhere_is_invited_by_state_with_their_servers_signature
     assert [sent["event"]["state_key"] for sent in rooms.remote.invites] == [dan]
 
 
+async def test_nobody_vouches_for_their_own_restricted_join(rooms: RoomServer) -> None:
+    space = await rooms.alice.create()
+    allow = [{"type": "m.room_membership", "room_id": space}]
+    rule = {"type": "m.room.join_rules", "content": {"join_rule": "restricted", "allow": allow}}
+    room_id = await rooms.alice.create(initial_state=[rule])
+    forged = {"membership": "join", "join_authorised_via_users_server": ALICE}
+    (await rooms.bob.set_state(room_id, "m.room.member", forged, BOB)).refused(403, "M_FORBIDDEN")
+
+
 async def test_canonical_aliases_point_to_the_room(rooms: RoomServer) -> None:
     room_id = await rooms.alice.create(room_alias_name="here", preset="public_chat")
     other = await rooms.alice.create(room_alias_name="there")
