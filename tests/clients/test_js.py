@@ -1,0 +1,29 @@
+"""matrix-js-sdk, the library of Element, drives our server through everything the client API of a room is for."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support.network import network
+from tests.support.our_server import OurServer
+
+from .programs import ENVIRONMENTS, assert_untroubled, run
+
+JOURNEY = Path(__file__).parent / "js" / "journey.mjs"
+
+# What the SDK asks for and this server does not serve yet. Without push rules it would not begin to sync at all;
+# js/person.mjs gives it an empty set.
+UNRECOGNIZED: list[str] = ["GET /_matrix/client/v3/pushrules/"]
+
+
+async def test_two_people_with_js_sdk() -> None:
+    if shutil.which("node") is None:
+        pytest.skip("there is no Node.js (Debian's nodejs and npm)")
+    if not (ENVIRONMENTS / "js" / "node_modules").exists():
+        pytest.skip("there is no matrix-js-sdk in .test-env/js: scripts/test makes it")
+    async with network() as net, OurServer(net, "ours.test") as ours:
+        printed = await run(["node", str(JOURNEY), ours.site.client_url, ours.server_name])
+        assert json.loads(printed.splitlines()[-1]) == UNRECOGNIZED
+        assert_untroubled(ours)
