@@ -40,7 +40,7 @@ def describe(error: Exception, where: str, tls_name: str) -> tuple[Stage, str]:
         case aiohttp.ClientConnectorError():
             return "connect", f"{where}: {error.os_error.strerror or error.os_error}"
         case aiohttp.ConnectionTimeoutError():
-            return "connect", f"{where}: no connection in time; a firewall may drop the packets"
+            return "connect", f"{where}: no TCP and TLS connection in time; a firewall may drop the packets"
         case _:
             return "discovery", f"{where}: {error}"
 

@@ -136,6 +136,8 @@ class Names:
 
     async def close(self) -> None:
         """Give up running lookups and free the sockets."""
+        # Cancelled here, because c-ares ends what still runs at its close in another thread.
+        self._resolver.cancel()
         await self._resolver.close()
 
 

@@ -200,6 +200,8 @@ class FederationClient:
     async def _open(
         self, destination: str, method: str, path: str, query: Query, body: Body | None, signed: bool
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._session.closed:
+            raise FederationError(destination, "request", "this server is shutting down")
         self._check_allowed(destination)
         encoded = urlencode(list(query.items() if isinstance(query, Mapping) else query), quote_via=quote)
         target = f"{path}?{encoded}" if encoded else path

@@ -421,3 +421,59 @@ async def test_a_notary_signature_is_beside_the_servers_own() -> None:
     own, notary = keys_of("a.example"), keys_of("notary.example")
     signed = sign_as_notary(server_keys(own, NOW), notary)
     assert set(signed["signatures"]) == {"a.example", "notary.example"}
+
+
+async def test_two_keys_of_one_server_wanted_at_once(world: World) -> None:
+    """The second caller waits for the first one's fetch, and asks again only for what that did not bring."""
+    own = keys_of("a.example")
+    peer = await key_server(world, own, 1)
+    ring = ring_of(world)
+    first, second, unknown = await asyncio.gather(
+        ring.key("a.example", "ed25519:1", NOW),
+        ring.key("a.example", "ed25519:1", NOW + HOUR),
+        refusal(ring, "a.example", "ed25519:2"),
+    )
+    assert first == second == own.signing_key.verify_key
+    assert "it is not known" in unknown
+    assert len(peer.seen) == 2
+
+
+async def test_the_cache_is_bounded_and_the_store_is_not(world: World) -> None:
+    servers = [keys_of(f"s{number}.example") for number in range(3)]
+    peers = [await key_server(world, own, number + 1) for number, own in enumerate(servers)]
+    store = MemoryStore()
+    ring = KeyRing(
+        world.client(), store, OwnKeys("ours.example", [world.signing_key]), clock=lambda: NOW, capacity=1
+    )
+    for _ in range(2):
+        for own in servers:
+            await ring.key(own.server_name, "ed25519:1", NOW)
+    assert [len(peer.seen) for peer in peers] == [1, 1, 1]
+    assert store.loads == 6
+    for number in range(3):
+        await refusal(ring, f"dead{number}.example")
+    assert ring.failure("dead0.example") is None
+    assert ring.failure("dead2.example") is not None
+
+
+async def test_json_signed_with_an_unknown_key(world: World) -> None:
+    await key_server(world, keys_of("a.example"), 1)
+    signed = sign_json({}, "a.example", generate_signing_key("unknown"))
+    assert "not available" in (await ring_of(world).verify_json(signed, "a.example", NOW) or "")
+
+
+async def test_a_notary_that_answers_nonsense(world: World) -> None:
+    notary = keys_of("notary.example")
+    peer = await notary_server(world, notary, 1)
+    peer.answer("POST", QUERY_PATH, {"server_keys": "none"})
+    reason = await refusal(ring_of(world, notaries=trusted(notary)), "dead.example")
+    assert "notary.example: the answer has no list" in reason
+
+
+async def test_a_join_authorised_by_nobody(world: World) -> None:
+    content = {"membership": "join", "join_authorised_via_users_server": "nobody"}
+    join = event_by(
+        keys_of("a.example"), "9", type="m.room.member", state_key="@u:a.example", content=content
+    )
+    assert "not a user ID" in (await verdict(ring_of(world), join) or "")
+    assert not world.dns.queries

@@ -413,3 +413,46 @@ async def test_streaming_hands_the_answer_over_unread(world: World, peer: Peer) 
         async with world.client().stream(NAME, "GET", "/elsewhere"):
             raise AssertionError
     assert caught.value.errcode == "M_UNRECOGNIZED"
+
+
+async def test_a_port_that_never_finishes_the_handshake(world: World) -> None:
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(hold, world.address(8), 8001)
+    world.dns.add("matrix.example", "A", world.address(8))
+    error = await failure(world.client(connect_timeout=0.2))
+    server.close()
+    assert error.stage == "connect"
+    assert "no TCP and TLS connection in time" in error.reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"nonsense\r\n\r\n", "not valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "not valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello", "garbled"),
+        (b"", "the connection was lost"),
+    ],
+    ids=["no HTTP", "bad chunk", "bad gzip", "nothing"],
+)
+async def test_servers_that_do_not_speak_http(world: World, answer: bytes, reason: str) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    context = world.authority.server_context("matrix.example")
+    server = await asyncio.start_server(respond, world.address(8), 8001, ssl=context)
+    world.dns.add("matrix.example", "A", world.address(8))
+    error = await failure(world.client())
+    server.close()
+    assert reason in error.reason
+
+
+async def test_a_client_can_be_used_as_a_context(world: World, peer: Peer) -> None:
+    async with FederationClient("ours.example", world.signing_key, world.settings()) as client:
+        assert await client.request(NAME, "GET", PATH, query={"a": "b"}) == {"ok": True}
+    assert (await failure(client)).reason == "this server is shutting down"

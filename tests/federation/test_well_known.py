@@ -237,3 +237,33 @@ async def test_the_certificate_must_be_valid(world: World, kind: str) -> None:
     if kind == "wrong name":
         unverified = world.client(verify_certificates=False)
         assert (await unverified.locator.locate("matrix.example")).host_header == "host.example:1"
+
+
+async def test_a_web_server_that_does_not_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = await world.well_known("matrix.example", None)
+
+    async def silent(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    server.handle("GET", PATH, silent)
+    monkeypatch.setattr("homeserver.federation.locator.WELL_KNOWN_TIMEOUT", 0.2)
+    assert "no complete answer" in (await step_3(world)).outcome
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+async def test_a_server_error_is_soon_asked_again(world: World, status: int) -> None:
+    server = await world.well_known("matrix.example", None)
+    server.answer("GET", PATH, {}, status)
+    client = world.client()
+    assert (await client.locator.locate("matrix.example")).host_header == "matrix.example"
+    server.answer("GET", PATH, {"m.server": "host.example:1"})
+    world.now += 61
+    assert (await client.locator.locate("matrix.example")).host_header == "host.example:1"
+
+
+async def test_an_invalid_answer_and_a_redirect_to_nowhere(world: World) -> None:
+    server = await world.well_known("matrix.example", "not a name")
+    assert "m.server is not a server name" in (await step_3(world)).outcome
+    server.answer("GET", PATH, {}, 302)
+    assert "without a Location" in (await step_3(world)).outcome
