@@ -1,25 +1,31 @@
 """The tokens with which clients say how far they have read.
 
 `s<position>`: all that came up to a position of the stream (/sync). `t<depth>_<position>`: a place in a room's history
-(/messages), between events. Both are opaque to clients.
+(/messages), between events; `t<depth>_<position>_<until>` for who began reading at a position of the stream. All are opaque to
+clients.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from homeserver.core.errors import invalid_param
 
 _STREAM = re.compile(r"s(\d{1,18})")
-_PLACE = re.compile(r"t(\d{1,19})_(-?\d{1,18})")
+_PLACE = re.compile(r"t(\d{1,19})_(-?\d{1,18})(?:_(\d{1,18}))?")
 _LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """A place in a room's history: events are paged by depth, and by position where depths are equal."""
+    """A place in a room's history: events are paged by depth, and by position where depths are equal.
+
+    until: who goes back from here began at this position of the stream, and was told by /sync of all that came later, however
+    far back in the history it belongs; None: began nowhere in particular.
+    """
 
     depth: int
     position: int
+    until: int | None = field(default=None, compare=False)
 
 
 def stream_token(position: int) -> str:
@@ -29,7 +35,8 @@ def stream_token(position: int) -> str:
 
 def place_token(place: Place) -> str:
     """The token of a place in a room's history."""
-    return f"t{place.depth}_{place.position}"
+    token = f"t{place.depth}_{place.position}"
+    return token if place.until is None else f"{token}_{place.until}"
 
 
 def parse_stream_token(token: str) -> int:
@@ -44,7 +51,7 @@ def parse_token(token: str) -> Place | int:
     """A place, or the position of a token of /sync. Raises M_INVALID_PARAM."""
     match = _PLACE.fullmatch(token)
     if match and int(match[1]) <= _LARGEST:
-        return Place(int(match[1]), int(match[2]))
+        return Place(int(match[1]), int(match[2]), int(match[3]) if match[3] else None)
     if match or not _STREAM.fullmatch(token):
         raise invalid_param(f"{token[:60]!r} is not a token that this server gave")
     return parse_stream_token(token)

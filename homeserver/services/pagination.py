@@ -6,7 +6,7 @@ Spec: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import msgspec
@@ -32,7 +32,11 @@ READ_AT_LEAST = 100
 MAX_READS = 20
 """How often more events are read when the filter or the history visibility let too few through."""
 
+MAX_FETCHES = 10
+"""How often history is fetched from other servers for one page: where it branches, what comes can refer to more that is missing."""
+
 BEGINNING = Place(0, -(10**17))
+DEEPEST = 2**63 - 1
 MEMBER = "m.room.member"
 
 
@@ -103,12 +107,14 @@ class Pagination:
         Raises M_FORBIDDEN, M_INVALID_PARAM for tokens that are not ours.
         """
         page = await self._database.read(lambda tx: self._page(tx, requester, room_id, request))
-        if page.gap is None or self._remote is None:
-            return page.answer
         limit = _limit(request.limit, request.filter)
-        if not await self._remote.fill_gap(room_id, page.gap, limit):
-            return page.answer
-        page = await self._database.read(lambda tx: self._page(tx, requester, room_id, request))
+        # A gap that stays would be behind who goes on from the end of this page.
+        for _ in range(MAX_FETCHES):
+            if page.gap is None or self._remote is None:
+                return page.answer
+            if not await self._remote.fill_gap(room_id, page.gap, limit):
+                return page.answer
+            page = await self._database.read(lambda tx: self._page(tx, requester, room_id, request))
         if page.gap is not None:
             # What was fetched may be nothing that the user sees; the next page fetches what is before it.
             page.answer["end"] = page.end
@@ -169,11 +175,14 @@ class Pagination:
     async def _start(self, tx: Transaction, may: Access, request: PageRequest) -> tuple[str, Place]:
         """The token and place at which a page begins: where the client says, or the end or beginning of what the user may see."""
         if request.start:
+            position = parse_token(request.start)
+            if request.backwards and not isinstance(position, Place):
+                return request.start, _newest(position)
             return request.start, await self._at(tx, may, request.start)
         if not request.backwards:
             return place_token(BEGINNING), BEGINNING
         position = may.until if may.until is not None else await positions.current(tx)
-        return stream_token(position), await stored_events.place_at_position(tx, may.room.room_nid, position)
+        return stream_token(position), _newest(position)
 
     async def _at(self, tx: Transaction, may: Access, token: str) -> Place:
         place = parse_token(token)
@@ -241,11 +250,11 @@ class _Reader:
             seen = self._chosen(await visible(self.tx, self.states, self.user_id, within))
             if len(seen) > missing:
                 seen, is_over, at_end = seen[:missing], False, False
-                at = _place(seen[-1].stored, backwards=backwards)
+                at = _place(seen[-1].stored, backwards=backwards, until=start.until)
             elif at_end and end is not None:
-                at = end
+                at = replace(end, until=start.until)
             elif within:
-                at = _place(within[-1], backwards=backwards)
+                at = _place(within[-1], backwards=backwards, until=start.until)
             found += seen
         return _Walk(found, at, is_over, at_end)
 
@@ -278,10 +287,18 @@ def _limit(limit: int | None, wanted: RoomEventFilter) -> int:
     return DEFAULT_LIMIT if asked is None else min(asked, MAX_LIMIT)
 
 
-def _place(stored: StoredEvent, *, backwards: bool) -> Place:
+def _newest(position: int) -> Place:
+    """Where to begin to go back through all that came up to a position of the stream.
+
+    That includes history which was fetched since, or is still to be fetched, however deep it is.
+    """
+    return Place(DEEPEST, 0, position)
+
+
+def _place(stored: StoredEvent, *, backwards: bool, until: int | None = None) -> Place:
     """The place right before an event, for who goes backwards, or right after it."""
     position = stored.position or 0
-    return Place(stored.event.depth, position - 1 if backwards else position)
+    return Place(stored.event.depth, position - 1 if backwards else position, until)
 
 
 def _is_before(stored: StoredEvent, end: Place, backwards: bool) -> bool:

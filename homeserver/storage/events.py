@@ -250,17 +250,21 @@ async def page(
     """Accepted events in the order of the room's history, from the place `start` (None: from the end of it).
 
     A place is between events: right after the event with its depth and position, or where that would be.
-    Backwards: older than `start`, newest first. Forwards: newer than `start`, oldest first.
+    Backwards: older than `start`, newest first, and nothing that came after `start.until`. Forwards: newer than `start`, oldest
+    first.
     """
     compare, order = ("<=", "DESC") if backwards else (">", "ASC")
     end = Place(2**62, 2**62) if backwards else Place(-1, -(2**62))
     at = start or end
+    until = at.until if backwards and at.until is not None else 2**62
     rows = await tx.fetch(
         f"SELECT {_COLUMNS} {_FROM} WHERE e.room_nid = $1 AND e.position IS NOT NULL AND e.status = 0"
-        f" AND (e.depth, e.position) {compare} ($2, $3) ORDER BY e.depth {order}, e.position {order} LIMIT $4",
+        f" AND (e.depth, e.position) {compare} ($2, $3) AND e.position <= $4"
+        f" ORDER BY e.depth {order}, e.position {order} LIMIT $5",
         room_nid,
         at.depth,
         at.position,
+        until,
         limit,
     )
     return [_stored(row) for row in rows]
