@@ -162,6 +162,7 @@ async def _outbound(settings: Settings, database: Database, stack: AsyncExitStac
         for notary in settings.keys.trusted_key_servers
     ]
     key_ring = KeyRing(client, DatabaseKeyStore(database), own_keys, notaries, clock=now_ms)
+    stack.push_async_callback(key_ring.close)
     log.debug("signing with %s", key_id_of(identity.signing_key))
     return _Outbound(identity, own_keys, client, key_ring, whitelist)
 

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import os
+import resource
 import signal
 import threading
 from pathlib import Path
@@ -49,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         logger.info("%s: %s", arguments.config, each)
     load_signing_keys(settings.keys.signing_key_path)
     check_directories(settings)
+    _raise_open_files()
     pid_file = settings.server.pid_file
     if pid_file is not None:
         _write_pid(pid_file)
@@ -57,6 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         if pid_file is not None:
             pid_file.unlink(missing_ok=True)
+
+
+def _raise_open_files() -> None:
+    """Allow as many open files as the system lets us: each connection of a client or to a server is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _write_pid(path: Path) -> None:
