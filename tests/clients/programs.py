@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.support.our_server import OurServer
-
 ENVIRONMENTS = Path(__file__).resolve().parents[2] / ".test-env"
 
 
@@ -29,9 +27,3 @@ async def run(command: Sequence[str], *, directory: Path | None = None, seconds:
         ) from None
     assert process.returncode == 0, f"{command} failed\n{stdout.decode()}\n{stderr.decode()}"
     return stdout.decode()
-
-
-def assert_untroubled(ours: OurServer) -> None:
-    """The server has logged neither an error nor a traceback."""
-    troubles = [line for line in ours.log().splitlines() if " ERROR " in line or "Traceback" in line]
-    assert not troubles, ours.log()

@@ -3,18 +3,13 @@
 A browser sends it, so every answer, refusals too, has to allow other origins.
 """
 
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
-import pytest
 
-from tests.support.network import network
 from tests.support.our_server import OurServer
 from tests.support.person import PASSWORD
-
-from .programs import assert_untroubled
 
 V3 = "/_matrix/client/v3"
 ELEMENT_FILTER = (
@@ -81,14 +76,6 @@ class Browser:
         status, answer = await self.ask("POST", path, body)
         assert status == 200, (path, answer)
         return answer
-
-
-@pytest.fixture
-async def ours() -> AsyncIterator[OurServer]:
-    """A server with which nothing goes wrong."""
-    async with network() as net, OurServer(net, "ours.test") as server:
-        yield server
-        assert_untroubled(server)
 
 
 async def test_from_the_login_page_to_the_first_room(ours: OurServer) -> None:

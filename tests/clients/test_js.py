@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.network import network
 from tests.support.our_server import OurServer
 
-from .programs import ENVIRONMENTS, assert_untroubled, run
+from .conftest import BOTH_DATABASES
+from .programs import ENVIRONMENTS, run
 
 JOURNEY = Path(__file__).parent / "js" / "journey.mjs"
 
@@ -18,12 +18,11 @@ JOURNEY = Path(__file__).parent / "js" / "journey.mjs"
 UNRECOGNIZED: list[str] = ["GET /_matrix/client/v3/pushrules/"]
 
 
-async def test_two_people_with_js_sdk() -> None:
+@BOTH_DATABASES
+async def test_two_people_with_js_sdk(ours: OurServer) -> None:
     if shutil.which("node") is None:
         pytest.skip("there is no Node.js (Debian's nodejs and npm)")
     if not (ENVIRONMENTS / "js" / "node_modules").exists():
         pytest.skip("there is no matrix-js-sdk in .test-env/js: scripts/test makes it")
-    async with network() as net, OurServer(net, "ours.test") as ours:
-        printed = await run(["node", str(JOURNEY), ours.site.client_url, ours.server_name])
-        assert json.loads(printed.splitlines()[-1]) == UNRECOGNIZED
-        assert_untroubled(ours)
+    printed = await run(["node", str(JOURNEY), ours.site.client_url, ours.server_name])
+    assert json.loads(printed.splitlines()[-1]) == UNRECOGNIZED

@@ -4,18 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.network import network
 from tests.support.our_server import OurServer
 
-from .programs import ENVIRONMENTS, assert_untroubled, run
+from .conftest import BOTH_DATABASES
+from .programs import ENVIRONMENTS, run
 
 PYTHON = ENVIRONMENTS / "nio" / "bin" / "python"
 JOURNEY = Path(__file__).with_name("nio_journey.py")
 
 
-async def test_two_people_with_nio() -> None:
+@BOTH_DATABASES
+async def test_two_people_with_nio(ours: OurServer) -> None:
     if not PYTHON.exists():
         pytest.skip("there is no matrix-nio in .test-env/nio: scripts/test makes it")
-    async with network() as net, OurServer(net, "ours.test") as ours:
-        await run([str(PYTHON), str(JOURNEY), ours.site.client_url, ours.server_name])
-        assert_untroubled(ours)
+    await run([str(PYTHON), str(JOURNEY), ours.site.client_url, ours.server_name])

@@ -1,0 +1,38 @@
+"""The server that clients drive: a process of its own for each test, which must not complain."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.support.network import network
+from tests.support.our_server import OurServer
+from tests.support.postgresql import PostgreSQLMissing, PostgreSQLServer, postgresql_server
+
+BOTH_DATABASES = pytest.mark.parametrize("ours", ["sqlite", "postgresql"], indirect=True)
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQLServer]:
+    """A PostgreSQL server. Without one the test is skipped."""
+    try:
+        with postgresql_server() as server:
+            yield server
+    except PostgreSQLMissing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+async def ours(request: pytest.FixtureRequest) -> AsyncIterator[OurServer]:
+    """Our server, on SQLite unless the test runs on BOTH_DATABASES."""
+    config = {}
+    if getattr(request, "param", "sqlite") == "postgresql":
+        postgresql: PostgreSQLServer = request.getfixturevalue("postgresql")
+        name = f"homeserver_{next(_numbers)}"
+        await postgresql.execute(f"CREATE DATABASE {name}")
+        config["database"] = {"name": "psycopg2", "args": postgresql.arguments(name)}
+    async with network() as net, OurServer(net, "ours.test", config) as server:
+        yield server
+        complaints = server.complaints()
+        assert not complaints, "\n".join(complaints)
