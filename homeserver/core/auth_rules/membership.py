@@ -11,7 +11,7 @@ from homeserver.core.auth_rules.context import Context
 from homeserver.core.auth_rules.refusal import Refusal
 from homeserver.core.auth_rules.third_party import authorise_third_party_invitation
 from homeserver.core.identifiers import domain_of, is_valid_user_id
-from homeserver.core.power_levels import creators
+from homeserver.core.power_levels import INFINITE, creators
 
 
 def authorise_member(context: Context) -> Refusal | None:
@@ -204,4 +204,6 @@ def _too_weak(context: Context, target: str, doing: str, needed: int) -> str:
     level, theirs = context.sender_level, context.levels.user_level(target)
     if level < needed:
         return f"{context.event.sender} has power level {level}, but {doing} {target} needs {needed}"
+    if theirs == INFINITE:
+        return f"{target} is a creator of the room, and nobody's power allows {doing} a creator"
     return f"{doing} {target} needs a power level above theirs ({theirs}); {context.event.sender} has {level}"

@@ -149,6 +149,18 @@ def test_additional_creators_have_to_be_invited() -> None:
     assert refusal.rule == "v12 5.3.7"
 
 
+def test_why_nobody_removes_a_creator() -> None:
+    room = Room("12", create={"additional_creators": [BOB]})
+    room.member(ALICE, "join")
+    room.member(BOB, "join")
+    for membership, doing in (("leave", "removing"), ("ban", "banning")):
+        refusal = authorise(room.membership(BOB, membership, sender=ALICE), room.state)
+        assert refusal is not None
+        assert (
+            refusal.reason == f"{BOB} is a creator of the room, and nobody's power allows {doing} a creator"
+        )
+
+
 def test_creator_is_of_the_content_before_v11() -> None:
     for version, creator, allowed in (
         ("10", BOB, True),
