@@ -147,6 +147,29 @@ async function nameByHeroes(alice, bob, carolId) {
     assert.equal(room.getJoinedMemberCount(), 1);
 }
 
+/** More has happened than one sync shows: the timeline begins anew, and scrolling back closes the gap. */
+async function missMuch(alice, bob, roomId) {
+    const room = await bob.room(roomId);
+    const before = room.getLiveTimeline();
+    const comeBack = bob.goOffline();
+    const said = [await alice.say(roomId, "missed 0")];
+    await bob.sees(roomId, said[0]); // by the request that was on its way
+    for (let number = 1; number < 40; number++) said.push(await alice.say(roomId, `missed ${number}`));
+    await alice.client.setRoomTopic(roomId, "A topic of which the state tells");
+    for (let number = 40; number < 70; number++) said.push(await alice.say(roomId, `missed ${number}`));
+    comeBack();
+    await bob.sees(roomId, said.at(-1));
+    const live = room.getLiveTimeline();
+    assert.notEqual(live, before, "a limited timeline is one of its own");
+    assert(texts(live).length < 30, `the gap was to be left out, not ${texts(live).length} messages`);
+    const topic = room.currentState.getStateEvents("m.room.topic", "").getContent().topic;
+    assert.equal(topic, "A topic of which the state tells");
+    while (!live.getNeighbouringTimeline("b")) await bob.client.paginateEventTimeline(live, { backwards: true, limit: 15 });
+    assert.equal(live.getNeighbouringTimeline("b"), before);
+    const missed = [...texts(before), ...texts(live)].filter((text) => text?.startsWith("missed"));
+    assert.deepEqual(missed, [...said.keys()].map((number) => `missed ${number}`));
+}
+
 /** A new session: a short first sync, few members, and then the whole history and all members as they are asked for. */
 async function comeBack(alice, bob, roomId) {
     const said = [];
@@ -259,6 +282,7 @@ await lookInTheDirectory(alice, bob, roomId, serverName);
 await nameByHeroes(alice, bob, carol.userId);
 const said = await comeBack(alice, bob, roomId);
 await jumpBack(bob, roomId, said);
+await missMuch(alice, bob, roomId);
 await partWays(alice, bob, roomId);
 await endSession(alice);
 await endSession(bob);

@@ -56,9 +56,10 @@ export async function refusal(promise) {
 }
 
 export class Person {
-    constructor(baseUrl, client) {
+    constructor(baseUrl, client, gate) {
         this.baseUrl = baseUrl;
         this.client = client;
+        this.gate = gate;
         this.userId = client.getUserId();
     }
 
@@ -95,17 +96,16 @@ export class Person {
             });
         assert.equal(await refusal(request("not the password")), "M_FORBIDDEN");
         const { access_token: accessToken, device_id: deviceId } = await request(PASSWORD);
-        const client = sdk.createClient({
-            baseUrl,
-            userId,
-            accessToken,
-            deviceId,
-            fetchFn: recordingFetch,
-            timelineSupport: true,
-        });
+        // Where /sync requests wait while the person is offline.
+        const gate = { opened: Promise.resolve() };
+        const fetchFn = async (resource, options) => {
+            if (new URL(resource).pathname.endsWith("/sync")) await gate.opened;
+            return recordingFetch(resource, options);
+        };
+        const client = sdk.createClient({ baseUrl, userId, accessToken, deviceId, fetchFn, timelineSupport: true });
         const who = await client.whoami();
         assert.deepEqual([who.user_id, who.device_id], [userId, deviceId]);
-        return new Person(baseUrl, client);
+        return new Person(baseUrl, client, gate);
     }
 
     /** Start the sync loop, with members loaded lazily, and wait for the first sync. */
@@ -115,6 +115,13 @@ export class Person {
         await this.client.startClient({ lazyLoadMembers: true, initialSyncLimit, pollTimeout: POLL_MS });
         await until(() => this.client.isInitialSyncComplete(), `the first sync of ${this.userId}`);
         assert.deepEqual(states[0], ["PREPARED", undefined]);
+    }
+
+    /** Send no /sync after the one that is on its way, until the function that is returned is called. */
+    goOffline() {
+        let comeBack;
+        this.gate.opened = new Promise((resolve) => (comeBack = resolve));
+        return comeBack;
     }
 
     /** The room, once the person has the membership in it. */
