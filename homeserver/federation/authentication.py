@@ -103,6 +103,8 @@ def parse_authorization(header: str) -> XMatrix:
     """
     if len(header) > _MAX_HEADER_LENGTH:
         raise AuthenticationError(f"the Authorization header is longer than {_MAX_HEADER_LENGTH} bytes")
+    if not header.isascii():  # such bytes arrive as lone surrogates, which no JSON and no database can hold
+        raise AuthenticationError("the Authorization header holds characters that are not ASCII")
     scheme = _SCHEME.match(header)
     if scheme is None:
         raise AuthenticationError("the Authorization header does not have the scheme X-Matrix")

@@ -89,9 +89,9 @@ def build_application(
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Whether a line of aiohttp's log tells of a fault of ours, not of bytes on the port that are not HTTP."""
+    """Whether a line of aiohttp's log tells of a fault of ours, not of bytes that are not HTTP, or not encoded as they say."""
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, HttpProcessingError)
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
 
 
 _protocol_log = logging.getLogger("homeserver.http.protocol")

@@ -84,4 +84,6 @@ async def authenticate(request: Request, endpoint: Endpoint, authenticators: Aut
         return
     if authenticators.access_token is None:
         raise unknown_token("Access tokens are not accepted here")
+    if not token.isascii():  # aiohttp hands such bytes of a header through as lone surrogates
+        raise unknown_token("Unrecognised access token")
     request.authenticated_as(await authenticators.access_token(token, request))
