@@ -1,1 +1,1 @@
-"""Tests of scripts/demo."""
+"""Tests of scripts/demo and scripts/bench."""
