@@ -30,6 +30,8 @@ _PARAMETER = re.compile(
     re.DOTALL | re.ASCII,
 )
 _MAX_HEADER_LENGTH = 4096
+# What bytes that are not UTF-8 become on their way here.
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,8 @@ def parse_authorization(header: str) -> XMatrix:
     """
     if len(header) > _MAX_HEADER_LENGTH:
         raise AuthenticationError(f"the Authorization header is longer than {_MAX_HEADER_LENGTH} bytes")
-    if not header.isascii():  # such bytes arrive as lone surrogates, which no JSON and no database can hold
-        raise AuthenticationError("the Authorization header holds characters that are not ASCII")
+    if _LONE_SURROGATE.search(header):  # what no JSON and no database can hold
+        raise AuthenticationError("the Authorization header is not UTF-8")
     scheme = _SCHEME.match(header)
     if scheme is None:
         raise AuthenticationError("the Authorization header does not have the scheme X-Matrix")
