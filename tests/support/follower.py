@@ -39,7 +39,7 @@ class Follower:
     async def update(self, *, timeout: int = 0) -> None:
         """One /sync; AssertionError when an event comes a second time."""
         room_filter = json.dumps({"room": {"timeline": {"limit": LIMIT}}})
-        answer = await self.person.sync(timeout=timeout, filter=room_filter)
+        answer = await self.person.sync(timeout=timeout, filter=room_filter, use_state_after="true")
         for membership, rooms in answer.get("rooms", {}).items():
             if self.room_id in rooms:
                 came_back = self.membership == "leave" and membership == "join"
@@ -66,11 +66,13 @@ class Follower:
             self.invite_state = room["invite_state"]["events"]
             return
         new = room["timeline"]["events"]
-        if room["timeline"]["limited"] and self.timeline:
-            new = [*await self._gap(room["timeline"]["prev_batch"]), *new]
-        for event in (*room.get("state", {}).get("events", ()), *new):
+        # Only `state_after` tells how the state of branches that meet was resolved; not every server has it.
+        changes = room["state_after"]["events"] if "state_after" in room else [*room["state"]["events"], *new]
+        for event in changes:
             if "state_key" in event:
                 self.state[event["type"], event["state_key"]] = event
+        if room["timeline"]["limited"] and self.timeline:
+            new = [*await self._gap(room["timeline"]["prev_batch"]), *new]
         known = set(self.event_ids)
         twice = [event["event_id"] for event in new if event["event_id"] in known]
         # Who comes back to a room gets its newest events as if for the first time.
@@ -83,9 +85,8 @@ class Follower:
         token: str | None = prev_batch
         while token is not None:
             page = await self.person.messages(self.room_id, limit=LIMIT, **{"from": token})
-            for event in page["chunk"]:
-                if event["event_id"] in known:
-                    return found[::-1]
-                found.append(event)
-            token = page.get("end")
+            # Where the room's graph branches, known and missed events of the same depth come side by side.
+            new = [event for event in page["chunk"] if event["event_id"] not in known]
+            found += new
+            token = page.get("end") if new else None
         return found[::-1]

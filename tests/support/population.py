@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from .person import Person
+from .person import Person, kept_connections
 from .synapse import Synapse
 
 T = TypeVar("T")
@@ -26,6 +26,13 @@ async def large_room(
     synapse: Synapse, *, members: int, events: int, alias: str | None = None, version: str | None = None
 ) -> LargeRoom:
     """A room with this many members (and the creator) and at least this many events."""
+    async with kept_connections():
+        return await _large_room(synapse, members, events, alias, version)
+
+
+async def _large_room(
+    synapse: Synapse, members: int, events: int, alias: str | None, version: str | None
+) -> LargeRoom:
     creator = await synapse.register("creator")
     options = {} if alias is None else {"room_alias_name": alias}
     room_id = await creator.create_room(version=version, preset="public_chat", **options)
