@@ -44,6 +44,8 @@ SHUTDOWN_TIMEOUT = 0.5
 # Bytes of a request line and of a header: a filter given inline in a query can be long.
 MAX_LINE = 32 * 1024
 
+LONGEST_LOGGED_URI = 300  # characters
+
 _ACCESS_TOKEN = re.compile(r"((?:^|[?&])access_token=)[^&]*")
 _request_numbers = itertools.count(1)
 
@@ -248,7 +250,12 @@ def _log_access(request: Request, response: web.Response | None, started: float)
         request.address,
         request.sender,
         request.method,
-        _ACCESS_TOKEN.sub(r"\1<redacted>", request.uri),
+        _shortened(_ACCESS_TOKEN.sub(r"\1<redacted>", request.uri)),
         "client went away" if response is None else response.status,
         (time.monotonic() - started) * 1000,
     )
+
+
+def _shortened(uri: str) -> str:
+    """Clients send whole filters in the query of every /sync."""
+    return uri if len(uri) <= LONGEST_LOGGED_URI else f"{uri[:LONGEST_LOGGED_URI]}..."
