@@ -46,6 +46,7 @@ from homeserver.services.federation_queries import FederationQueries
 from homeserver.services.filters import Filters
 from homeserver.services.history_answers import HistoryAnswers
 from homeserver.services.identity import Identity
+from homeserver.services.inbound_invites import InboundInvites
 from homeserver.services.incoming import IncomingTransactions
 from homeserver.services.incoming_edus import IncomingEDUs
 from homeserver.services.invitations import Invitations
@@ -57,6 +58,8 @@ from homeserver.services.member_profiles import MemberProfiles
 from homeserver.services.members import Members
 from homeserver.services.membership import Membership
 from homeserver.services.notifier import Committed, Notifier
+from homeserver.services.outside_events import OutsideEvents
+from homeserver.services.outside_rooms import OutsideRooms
 from homeserver.services.pagination import Pagination
 from homeserver.services.passwords import Passwords
 from homeserver.services.profiles import Profiles
@@ -65,8 +68,9 @@ from homeserver.services.published_keys import PublishedKeys
 from homeserver.services.received_events import ReceivedEvents
 from homeserver.services.registration import Registration
 from homeserver.services.remote_directory import RemoteDirectory
+from homeserver.services.remote_memberships import RemoteMemberships
 from homeserver.services.remote_rooms import RemoteRooms
-from homeserver.services.resident import ResidentJoins
+from homeserver.services.resident import Resident
 from homeserver.services.room_creation import RoomCreation
 from homeserver.services.room_imports import RoomImports
 from homeserver.services.room_inbox import RoomInbox
@@ -79,6 +83,7 @@ from homeserver.services.sessions import Sessions
 from homeserver.services.shared_secret import SharedSecretRegistration
 from homeserver.services.state_answers import StateAnswers
 from homeserver.services.sync import Sync
+from homeserver.services.third_party_invites import ThirdPartyInvites
 from homeserver.services.timeline import Timeline
 from homeserver.services.user_interactive import UserInteractive
 from homeserver.storage import positions
@@ -222,6 +227,7 @@ class _People:
     """What our users do to be in rooms, and are called there."""
 
     directory: Directory
+    invitations: Invitations
     membership: Membership
     profiles: Profiles
     creation: RoomCreation
@@ -235,8 +241,9 @@ def _people(settings: Settings, database: Database, outbound: _Outbound, graph: 
     invitations = Invitations(
         database, states, timeline, member_profiles, identity, outbound.client, outbound.key_ring
     )
+    remote = RemoteMemberships(graph.outside, graph.joins, outbound.client, graph.received, identity, now_ms)
     membership = Membership(
-        database, states, timeline, invitations, member_profiles, directory, graph.joins, identity
+        database, states, timeline, invitations, member_profiles, directory, remote, identity
     )
     profiles = Profiles(
         database,
@@ -246,7 +253,7 @@ def _people(settings: Settings, database: Database, outbound: _Outbound, graph: 
     )
     version = str(settings.rooms.default_room_version)
     creation = RoomCreation(timeline, invitations, member_profiles, identity, now_ms, version)
-    return _People(directory, membership, profiles, creation)
+    return _People(directory, invitations, membership, profiles, creation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +267,7 @@ class _Graph:
     gaps: EventGaps
     joining: JoinsInProgress
     joins: RemoteJoins
+    outside: OutsideRooms
 
 
 def _graph(database: Database, outbound: _Outbound, writes: RoomWrites) -> _Graph:
@@ -276,6 +284,7 @@ def _graph(database: Database, outbound: _Outbound, writes: RoomWrites) -> _Grap
         EventGaps(database, writes, states, client, received),
         joining,
         RemoteJoins(database, client, received, imports, joining, identity, now_ms),
+        OutsideRooms(writes, identity.server_name),
     )
 
 
@@ -311,16 +320,20 @@ def _federation(
     stack: AsyncExitStack,
 ) -> list[object]:
     """What answers other servers."""
-    server_name, key_ring = outbound.identity.server_name, outbound.key_ring
+    identity, key_ring, states = outbound.identity, outbound.key_ring, graph.states
+    server_name = identity.server_name
     intake = EventIntake(graph.writes, graph.states, server_name, graph.gaps)
-    inbox = RoomInbox(database, graph.states, graph.received, intake, graph.joining, server_name)
+    outside = OutsideEvents(graph.received, graph.outside, identity)
+    inbox = RoomInbox(database, states, graph.received, intake, graph.joining, outside, server_name)
     transactions = IncomingTransactions(database, inbox, IncomingEDUs({}), now_ms)
     stack.push_async_callback(transactions.stop)
     return [
         transactions,
-        ResidentJoins(database, graph.states, graph.timeline, key_ring, outbound.identity),
-        HistoryAnswers(database, graph.states),
-        StateAnswers(database, graph.states),
+        Resident(database, states, graph.timeline, key_ring, identity),
+        InboundInvites(database, states, graph.received, graph.outside, identity),
+        ThirdPartyInvites(database, states, people.invitations, identity, outbound.client),
+        HistoryAnswers(database, states),
+        StateAnswers(database, states),
         PublishedKeys(outbound.own_keys, key_ring, now_ms, int(settings.keys.key_refresh_interval)),
         FederationQueries(
             server_name,

@@ -13,7 +13,7 @@ from homeserver.config import ServerSettings
 from homeserver.federation_api.answers import event_id_of, room_id_of
 from homeserver.federation_api.joins_v2 import joined
 from homeserver.http import SIGNED_REQUEST, Request, endpoint
-from homeserver.services.resident import ResidentJoins
+from homeserver.services.resident import Resident
 
 
 class MakeJoinQuery(msgspec.Struct, frozen=True):
@@ -24,7 +24,7 @@ class MakeJoinQuery(msgspec.Struct, frozen=True):
 
 @endpoint("GET", "/_matrix/federation/v1/make_join/{room_id}/{user_id}", auth=SIGNED_REQUEST)
 async def make_join(
-    request: Request, room_id: str, user_id: str, query: MakeJoinQuery, resident: ResidentJoins
+    request: Request, room_id: str, user_id: str, query: MakeJoinQuery, resident: Resident
 ) -> dict[str, Any]:
     """The template of a join event.
 
@@ -39,7 +39,7 @@ async def send_join_v1(
     room_id: str,
     event_id: str,
     body: dict[str, Any],
-    resident: ResidentJoins,
+    resident: Resident,
     settings: ServerSettings,
 ) -> list[Any]:
     """Submit a signed join event, for servers that do not know the second version yet; the answer is `[200, {...}]`.

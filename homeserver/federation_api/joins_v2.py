@@ -12,7 +12,7 @@ import msgspec
 from homeserver.config import ServerSettings
 from homeserver.federation_api.answers import event_id_of, pdus, room_id_of
 from homeserver.http import SIGNED_REQUEST, Request, endpoint
-from homeserver.services.resident import JoinAnswer, ResidentJoins
+from homeserver.services.resident import JoinAnswer, Resident
 
 
 @endpoint("PUT", "/_matrix/federation/v2/send_join/{room_id}/{event_id}", auth=SIGNED_REQUEST)
@@ -21,7 +21,7 @@ async def send_join_v2(
     room_id: str,
     event_id: str,
     body: dict[str, Any],
-    resident: ResidentJoins,
+    resident: Resident,
     settings: ServerSettings,
 ) -> dict[str, Any]:
     """Submit a signed join event. `omit_members` says what the asking server can take; it gets the complete state.

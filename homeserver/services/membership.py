@@ -1,4 +1,4 @@
-"""What users do to be in rooms and not to be: join, leave, invite, kick, ban, unban, forget.
+"""What users do to be in rooms and not to be: join, knock, leave, invite, kick, ban, unban, forget.
 
 Spec: https://spec.matrix.org/v1.19/client-server-api/#room-membership
 """
@@ -15,17 +15,25 @@ from homeserver.services.member_profiles import MemberProfiles
 from homeserver.services.restricted_joins import authorising_user
 from homeserver.services.room_state import RoomStates
 from homeserver.services.timeline import Draft, Timeline
-from homeserver.storage import memberships, rooms
+from homeserver.storage import memberships, out_of_room, rooms
 from homeserver.storage.database import Database, Transaction
 
 MEMBER = "m.room.member"
 
 
-class RemoteJoins(Protocol):
-    """Joins rooms through servers that are in them."""
+class Remote(Protocol):
+    """Changes memberships through the servers that are in a room."""
 
     async def join(self, user_id: str, room_id: str, via: Sequence[str], content: Mapping[str, Any]) -> None:
         """Make the user a member of the room. Raises MatrixError that says which servers were tried and how far each got."""
+        ...
+
+    async def knock(self, user_id: str, room_id: str, via: Sequence[str], content: Mapping[str, Any]) -> None:
+        """Ask to be let into the room. Raises MatrixError as `join` does."""
+        ...
+
+    async def leave(self, user_id: str, room_id: str, reason: str | None) -> bool:
+        """Refuse an invite or take back a knock that the room's graph does not tell us of; False when there is none."""
         ...
 
 
@@ -48,10 +56,10 @@ class Membership:
         invitations: Invitations,
         profiles: MemberProfiles,
         aliases: Aliases,
-        remote: RemoteJoins,
+        remote: Remote,
         identity: Identity,
     ) -> None:
-        """Rooms that this server is not in are joined through `remote`; names are found by `aliases`."""
+        """Rooms that this server is not in are joined and left through `remote`; names are found by `aliases`."""
         self._database = database
         self._states = states
         self._timeline = timeline
@@ -73,19 +81,13 @@ class Membership:
 
         Joining a room that the user is in does nothing. Raises M_FORBIDDEN with the rule, M_NOT_FOUND, M_INVALID_PARAM.
         """
-        room_id, servers = room_id_or_alias, list(via)
-        if is_valid_room_alias(room_id_or_alias):
-            room_id, found = await self._aliases.resolve(room_id_or_alias)
-            servers += found
-        elif not is_valid_room_id(room_id_or_alias):
-            raise errors.invalid_param(f"{room_id_or_alias[:300]!r} is neither a room ID nor an alias")
+        room_id, servers = await self._room(room_id_or_alias, via)
         content = {**await self._profiles.fields(user_id), **(extra or {}), "membership": "join"}
         if reason is not None:
             content["reason"] = reason
         local = await self._database.read(lambda tx: self._local_join(tx, room_id, user_id, content))
         if local is None:
-            others = [server for server in dict.fromkeys(servers) if server != self._identity.server_name]
-            await self._remote.join(user_id, room_id, others, content)
+            await self._remote.join(user_id, room_id, servers, content)
         elif local:
             await self._timeline.send(room_id, Draft(user_id, MEMBER, local, user_id))
         return room_id
@@ -102,6 +104,9 @@ class Membership:
             return {}
         if not await memberships.is_server_joined(tx, room.room_nid, self._identity.server_name):
             return None
+        outside = await out_of_room.get(tx, user_id, room_id)
+        if outside is not None and outside.membership == "invite":
+            return None  # the invite has not reached the room here: the inviter's server lets the user in
         try:
             authoriser = await authorising_user(tx, self._states, room, user_id, self._identity.server_name)
         except MatrixError as refused:
@@ -116,12 +121,33 @@ class Membership:
             raise
         return {**content, "join_authorised_via_users_server": authoriser} if authoriser else content
 
+    async def knock(
+        self, user_id: str, room_id_or_alias: str, via: Sequence[str] = (), reason: str | None = None
+    ) -> str:
+        """Ask to be let into a room; returns the room ID. Raises M_FORBIDDEN when it takes no knocks, or not the user's.
+
+        Spec: https://spec.matrix.org/v1.19/client-server-api/#knocking-on-rooms
+        """
+        room_id, servers = await self._room(room_id_or_alias, via)
+        content: dict[str, Any] = {**await self._profiles.fields(user_id), "membership": "knock"}
+        if reason is not None:
+            content["reason"] = reason
+        if await self._database.read(lambda tx: self._is_here(tx, room_id)):
+            await self._timeline.send(room_id, Draft(user_id, MEMBER, content, user_id))
+        else:
+            await self._remote.knock(user_id, room_id, servers, content)
+        return room_id
+
     async def leave(self, user_id: str, room_id: str, reason: str | None = None) -> None:
         """Leave a room, or reject its invite, or take a knock back. Whoever has left already has nothing to do."""
+        if await self._remote.leave(user_id, room_id, reason):
+            return
         current = await self._current(room_id, user_id)
         if current == "leave":
             return
         if current is None:
+            if await self._database.read(lambda tx: out_of_room.get(tx, user_id, room_id)):
+                return  # an invite from outside that is over
             raise errors.forbidden(f"{user_id} is not in the room {room_id}")
         await self._send(room_id, user_id, user_id, "leave", reason)
 
@@ -178,11 +204,16 @@ class Membership:
         async def work(tx: Transaction) -> None:
             room = await rooms.get(tx, room_id)
             membership = await memberships.get(tx, room.room_nid, user_id) if room else None
-            if room is None or membership is None:
+            outside = await out_of_room.get(tx, user_id, room_id)
+            current = outside or membership
+            if current is None:
                 raise errors.not_found(f"{user_id} has never been in the room {room_id}")
-            if membership.membership not in ("leave", "ban"):
+            if current.membership not in ("leave", "ban"):
                 raise errors.unknown(f"Leave the room {room_id} before forgetting it", 400)
-            await memberships.set_forgotten(tx, room.room_nid, user_id)
+            if outside is not None:
+                await out_of_room.set_forgotten(tx, user_id, room_id)
+            if room is not None and membership is not None:
+                await memberships.set_forgotten(tx, room.room_nid, user_id)
 
         await self._database.write(work)
 
@@ -201,6 +232,23 @@ class Membership:
             except MatrixError as refused:
                 if refused.errcode != "M_FORBIDDEN":
                     raise
+
+    async def _room(self, room_id_or_alias: str, via: Sequence[str]) -> tuple[str, list[str]]:
+        """The room ID, and the other servers to reach the room by."""
+        room_id, servers = room_id_or_alias, list(via)
+        if is_valid_room_alias(room_id_or_alias):
+            room_id, found = await self._aliases.resolve(room_id_or_alias)
+            servers += found
+        elif not is_valid_room_id(room_id_or_alias):
+            raise errors.invalid_param(f"{room_id_or_alias[:300]!r} is neither a room ID nor an alias")
+        return room_id, [server for server in dict.fromkeys(servers) if server != self._identity.server_name]
+
+    async def _is_here(self, tx: Transaction, room_id: str) -> bool:
+        """Whether a user of ours is in the room."""
+        room = await rooms.get(tx, room_id)
+        return room is not None and await memberships.is_server_joined(
+            tx, room.room_nid, self._identity.server_name
+        )
 
     async def _current(self, room_id: str, user_id: str) -> str | None:
         async def work(tx: Transaction) -> str | None:

@@ -16,6 +16,7 @@ from prometheus_client import Counter
 from homeserver.core.probable_event_id import probable_event_id
 from homeserver.services.event_intake import EventIntake, Intake
 from homeserver.services.joins_in_progress import JoinsInProgress
+from homeserver.services.outside_events import OutsideEvents
 from homeserver.services.peer_access import acl_refusal
 from homeserver.services.received_events import Received, ReceivedEvents
 from homeserver.services.room_graph import Outcome, Verdict
@@ -44,14 +45,16 @@ class RoomInbox:
         received: ReceivedEvents,
         intake: EventIntake,
         joins: JoinsInProgress,
+        outside: OutsideEvents,
         server_name: str,
     ) -> None:
-        """`joins`: the rooms that are being joined, whose events wait. `server_name` is ours."""
+        """`joins`: the rooms that are being joined, whose events wait. `outside` takes events of rooms that we are not in."""
         self._database = database
         self._states = states
         self._received = received
         self._intake = intake
         self._joins = joins
+        self._outside = outside
         self._server_name = server_name
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -63,10 +66,16 @@ class RoomInbox:
         await self._joins.wait(room_id)
         room, result, refusal = await self._database.read(lambda tx: self._room(tx, origin, room_id))
         if room is None or refusal is not None:
-            log.info("refused %d events of %s for %s: %s", len(pdus), origin, room_id, refusal)
-            received_pdus.labels(result).inc(len(pdus))
+            told = await self._outside.take(origin, room_id, pdus) if result == "not_in_room" else set()
+            received_pdus.labels("outside").inc(len(told))
             rules = room.rules if room else None
-            return {event_id: refusal for pdu in pdus if (event_id := probable_event_id(pdu, rules))}
+            ids = (event_id for pdu in pdus if (event_id := probable_event_id(pdu, rules)))
+            answers = dict.fromkeys(ids, refusal) | dict.fromkeys(told)
+            refused = len(pdus) - len(told)
+            if refused:
+                received_pdus.labels(result).inc(refused)
+                log.info("refused %d events of %s for %s: %s", refused, origin, room_id, refusal)
+            return answers
         # Before the lock: while a key is fetched, the room's other events need not wait.
         received = await self._received.check(pdus, room.rules, room_id)
         lock = self._locks.setdefault(room_id, asyncio.Lock())

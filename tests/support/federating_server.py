@@ -17,6 +17,9 @@ from homeserver.config.settings import ServerSettings
 from homeserver.core.backoff import BackoffPolicy
 from homeserver.core.errors import not_found
 from homeserver.core.events import Event
+from homeserver.core.filters import Filter
+from homeserver.core.requester import Requester
+from homeserver.core.stream_tokens import parse_stream_token
 from homeserver.federation.inbound import RequestAuthenticator
 from homeserver.federation.key_ring import KeyRing
 from homeserver.federation.own_keys import OwnKeys
@@ -24,30 +27,41 @@ from homeserver.federation.remote.transactions import send_transaction
 from homeserver.federation.transport import FederationClient
 from homeserver.http import Authenticators, build_application, make_runner
 from homeserver.services.backfill import Backfill
+from homeserver.services.client_events import ClientEvents
 from homeserver.services.clock import now_ms
 from homeserver.services.event_gaps import EventGaps
 from homeserver.services.event_intake import EventIntake
 from homeserver.services.federation_queries import FederationQueries
 from homeserver.services.history_answers import HistoryAnswers
 from homeserver.services.identity import Identity
+from homeserver.services.inbound_invites import InboundInvites
 from homeserver.services.incoming import IncomingTransactions
 from homeserver.services.incoming_edus import IncomingEDUs
+from homeserver.services.invitations import Invitations
 from homeserver.services.joins import RemoteJoins
 from homeserver.services.joins_in_progress import JoinsInProgress
 from homeserver.services.key_store import DatabaseKeyStore
-from homeserver.services.notifier import Committed
+from homeserver.services.member_profiles import MemberProfiles
+from homeserver.services.membership import Membership
+from homeserver.services.notifier import Committed, Notifier
+from homeserver.services.outside_events import OutsideEvents
+from homeserver.services.outside_rooms import OutsideRooms
 from homeserver.services.published_keys import PublishedKeys
 from homeserver.services.received_events import ReceivedEvents
-from homeserver.services.resident import ResidentJoins
+from homeserver.services.remote_memberships import RemoteMemberships
+from homeserver.services.resident import Resident
 from homeserver.services.room_imports import RoomImports
 from homeserver.services.room_inbox import RoomInbox
 from homeserver.services.room_state import RoomStates
 from homeserver.services.room_writes import RoomWrites
 from homeserver.services.sender import Sender
 from homeserver.services.state_answers import StateAnswers
+from homeserver.services.sync import Sync, SyncRequest
+from homeserver.services.third_party_invites import ThirdPartyInvites
 from homeserver.services.timeline import Draft, Timeline
+from homeserver.storage import accounts, memberships, rooms
 from homeserver.storage import events as stored_events
-from homeserver.storage import memberships, rooms
+from homeserver.storage.accounts import Account
 from homeserver.storage.database import Transaction
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.state import NodeCache
@@ -118,16 +132,38 @@ class FederatingServer:
         self.in_progress = JoinsInProgress()
         self.gaps = EventGaps(database, self.writes, self.states, client, received)
         intake = EventIntake(self.writes, self.states, self.server_name, self.gaps)
-        inbox = RoomInbox(database, self.states, received, intake, self.in_progress, self.server_name)
+        self.outside = OutsideRooms(self.writes, self.server_name)
+        inbox = RoomInbox(
+            database,
+            self.states,
+            received,
+            intake,
+            self.in_progress,
+            OutsideEvents(received, self.outside, identity),
+            self.server_name,
+        )
         self.incoming = IncomingTransactions(database, inbox, IncomingEDUs({"m.typing": self._edu}), now_ms)
         imports = RoomImports(self.writes, self.states, identity)
         self.joins = RemoteJoins(database, client, received, imports, self.in_progress, identity, now_ms)
         self.backfill = Backfill(
             database, self.writes, self.states, client, received, self.gaps, identity, now_ms
         )
+        profiles = MemberProfiles(database)
+        invitations = Invitations(
+            database, self.states, self.timeline, profiles, identity, client, self.key_ring
+        )
+        remote = RemoteMemberships(self.outside, self.joins, client, received, identity, now_ms)
+        self.membership = Membership(
+            database, self.states, self.timeline, invitations, profiles, self, remote, identity
+        )
+        self.notifier = Notifier(0)
+        events = ClientEvents(self.states, now_ms)
+        self._sync = Sync(database, self.states, events, self.notifier)
         self._api = [
             self.incoming,
-            ResidentJoins(database, self.states, self.timeline, self.key_ring, identity),
+            InboundInvites(database, self.states, received, self.outside, identity),
+            ThirdPartyInvites(database, self.states, invitations, identity, client),
+            Resident(database, self.states, self.timeline, self.key_ring, identity),
             HistoryAnswers(database, self.states),
             StateAnswers(database, self.states),
             PublishedKeys(own, self.key_ring, now_ms, 24 * 3_600_000),
@@ -162,6 +198,7 @@ class FederatingServer:
 
     def _after_commit(self, committed: Committed) -> None:
         self.committed.append(committed)
+        self.notifier.committed(committed)
         self.sender.wake(committed.destinations)
 
     async def _edu(self, origin: str, content: Mapping[str, Any]) -> None:
@@ -172,6 +209,10 @@ class FederatingServer:
             raise not_found("Room alias not found")
         return self.aliases[alias], [self.server_name]
 
+    async def resolve(self, alias: str) -> tuple[str, list[str]]:
+        """What an alias names, for `membership`."""
+        return await self._find_alias(alias)
+
     async def _find_profile(self, user_id: str) -> dict[str, Any]:
         if user_id not in self.profiles:
             raise not_found("User does not exist")
@@ -180,6 +221,19 @@ class FederatingServer:
     def user(self, localpart: str) -> str:
         """A user ID of this server."""
         return f"@{localpart}:{self.server_name}"
+
+    async def account(self, localpart: str, *, is_deactivated: bool = False) -> str:
+        """A user with an account; its user ID."""
+        user_id = self.user(localpart)
+        account = Account(user_id, None, False, False, is_deactivated, None, 0)
+        await self.database.write(lambda tx: accounts.add(tx, account))
+        return user_id
+
+    async def sync(self, user_id: str, since: str | None = None, **options: Any) -> dict[str, Any]:
+        """What /sync answers; `since`: a `next_batch`."""
+        position = parse_stream_token(since) if since is not None else None
+        request = SyncRequest(Requester(user_id, "DEVICE", 1), Filter(), position, **options)
+        return await self._sync.sync(request)
 
     async def room(
         self, version: str = "10", *, join_rules: Mapping[str, Any] | None = None, **state: Any

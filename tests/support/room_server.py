@@ -31,8 +31,11 @@ from homeserver.services.invitations import Invitations
 from homeserver.services.member_profiles import MemberProfiles
 from homeserver.services.members import Members
 from homeserver.services.membership import Membership
+from homeserver.services.outside_rooms import OutsideRooms
 from homeserver.services.pagination import Pagination
 from homeserver.services.public_rooms import PublicRooms
+from homeserver.services.received_events import ReceivedEvents
+from homeserver.services.remote_memberships import RemoteMemberships
 from homeserver.services.room_creation import RoomCreation
 from homeserver.services.room_reads import RoomReads
 from homeserver.services.room_sending import RoomSending
@@ -221,7 +224,9 @@ def room_services(services: RoomServices, remote: RemoteServer, settings: RoomSe
     client = cast(FederationClient, remote)
     invitations = Invitations(database, states, timeline, profiles, identity, client, remote)
     directory = Directory(database, states, timeline, remote, identity, clock)
-    membership = Membership(database, states, timeline, invitations, profiles, directory, remote, identity)
+    outside = OutsideRooms(services.writes, identity.server_name)
+    others = RemoteMemberships(outside, remote, client, ReceivedEvents(remote), identity, clock)
+    membership = Membership(database, states, timeline, invitations, profiles, directory, others, identity)
     return [
         settings,
         RoomCreation(timeline, invitations, profiles, identity, clock, "12"),

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 from homeserver.services.sync.request import Reader
 from homeserver.storage import events as stored_events
-from homeserver.storage import memberships, rooms
+from homeserver.storage import memberships, out_of_room, rooms
 from homeserver.storage.memberships import Membership
+from homeserver.storage.out_of_room import OutOfRoom
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +19,16 @@ class PlannedRoom:
 
 @dataclass(slots=True)
 class Plan:
-    """The rooms of each section of the answer, and all rooms that the user is joined to (to be woken by them)."""
+    """The rooms of each section of the answer, and all rooms that the user is joined to (to be woken by them).
+
+    outside: invites and knocks, and what ended them, that the rooms' graphs do not tell us of.
+    """
 
     joined: list[PlannedRoom] = field(default_factory=list)
     left: list[PlannedRoom] = field(default_factory=list)
     invited: list[Membership] = field(default_factory=list)
     knocked: list[Membership] = field(default_factory=list)
+    outside: list[OutOfRoom] = field(default_factory=list)
     watched: list[str] = field(default_factory=list)
 
 
@@ -56,8 +61,11 @@ async def _plan_others(reader: Reader, made: Plan) -> None:
     request = reader.request
     since, wanted = request.since, request.filter.room
     after = -1 if since is None or request.full_state else since
+    from_outside = await out_of_room.of_user(reader.tx, reader.user_id)
+    overtaken = {record.room_id for record in from_outside}
+    made.outside = [record for record in from_outside if _is_shown(reader, record)]
     for membership in await memberships.of_user(reader.tx, reader.user_id, ("invite", "knock"), after=after):
-        if wanted.allows_room(membership.room_id):
+        if wanted.allows_room(membership.room_id) and membership.room_id not in overtaken:
             (made.invited if membership.membership == "invite" else made.knocked).append(membership)
     if since is None and not wanted.include_leave:
         return
@@ -65,5 +73,17 @@ async def _plan_others(reader: Reader, made: Plan) -> None:
     for membership in await memberships.of_user(reader.tx, reader.user_id, ("leave", "ban"), after=after):
         # A room that one device forgets has to leave the lists of the others first.
         is_told = since is not None or not membership.forgotten
-        if is_told and wanted.allows_room(membership.room_id):
+        if is_told and wanted.allows_room(membership.room_id) and membership.room_id not in overtaken:
             made.left.append(PlannedRoom(membership, since))
+
+
+def _is_shown(reader: Reader, record: OutOfRoom) -> bool:
+    """Whether a membership from outside belongs into the answer."""
+    request = reader.request
+    since, wanted = request.since, request.filter.room
+    if not wanted.allows_room(record.room_id):
+        return False
+    is_new = since is not None and record.position > since
+    if record.membership in ("invite", "knock"):
+        return is_new or since is None or request.full_state
+    return is_new or (since is None and wanted.include_leave and not record.forgotten)

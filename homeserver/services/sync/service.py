@@ -13,7 +13,7 @@ from homeserver.services.sync.lazy_members import SentMembers
 from homeserver.services.sync.plan import plan
 from homeserver.services.sync.request import Reader, SyncRequest
 from homeserver.services.sync.room import joined_room, left_room
-from homeserver.services.sync.stripped import invited_room, knocked_room
+from homeserver.services.sync.stripped import invited_room, knocked_room, outside_room
 from homeserver.storage import positions, rooms
 from homeserver.storage.database import Database, Transaction
 
@@ -84,6 +84,9 @@ class Sync:
             sections["knock"][membership.room_id] = await knocked_room(
                 reader, known[membership.room_nid], membership
             )
+        for record in made.outside:
+            name, body = outside_room(reader, record)
+            sections[name][record.room_id] = body
         answer: dict[str, Any] = {"next_batch": stream_token(position)}
         filled = {name: section for name, section in sections.items() if section}
         if filled:
