@@ -52,26 +52,29 @@ def deep(levels: int) -> Any:
     return value
 
 
-odd_texts = st.sampled_from(ODD_TEXTS) | st.text(max_size=12)
-scalars = st.one_of(
-    odd_texts,
-    st.sampled_from(ODD_NUMBERS),
-    st.none(),
-    st.booleans(),
-    st.sampled_from([0.5, -0.0, 1e308, 1.0]),
-)
-values = st.one_of(
-    scalars,
-    st.recursive(
+def nested(scalars: st.SearchStrategy[Any], texts: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
+    """Scalars, and lists and objects of them."""
+    return scalars | st.recursive(
         scalars,
         lambda children: (
             st.lists(children, max_size=3)
-            | st.dictionaries(st.sampled_from(KEYS) | odd_texts, children, max_size=3)
+            | st.dictionaries(st.sampled_from(KEYS) | texts, children, max_size=3)
         ),
         max_leaves=6,
-    ),
-    st.sampled_from([20, 90, 101, 500]).map(deep),
+    )
+
+
+odd_texts = st.sampled_from(ODD_TEXTS) | st.text(max_size=12)
+values = nested(
+    odd_texts | st.sampled_from([*ODD_NUMBERS, None, True, False, 0.5, -0.0, 1e308, 1.0]), odd_texts
+) | st.sampled_from([20, 90, 101, 500]).map(deep)
+
+_sound_texts = st.sampled_from([text for text in ODD_TEXTS if text.isprintable()]) | st.text(
+    st.characters(exclude_categories=("Cs",)), max_size=12
 )
+_sound_numbers = [number for number in ODD_NUMBERS if abs(number) < 2**53]
+canonical_values = nested(_sound_texts | st.sampled_from([*_sound_numbers, None, True, False]), _sound_texts)
+"""Those that canonical JSON can hold, so that servers can sign them."""
 
 RAW_BODIES = (
     b"", b"null", b"[]", b"7", b'"x"', b"{", b"{}", b"{}}", b"\xff\xfe", b"\xef\xbb\xbf{}", b'{"a":1,"a":2}', b'{"n":NaN}',

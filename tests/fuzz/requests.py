@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import typing
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 import msgspec
 from hypothesis import strategies as st
 from msgspec import inspect
 
-from homeserver.core.events import content_hash
+from homeserver.core.events import compute_event_id, content_hash
 from homeserver.core.signing import event_signed_bytes, key_id_of, signature_of
 from homeserver.http import Endpoint
 from homeserver.http.endpoint import Auth
 from tests.support.federation_peer import PeerRoom
 
-from .nonsense import KEYS, bodies, odd_texts, queries, segments, values
+from . import nonsense
+from .nonsense import KEYS, bodies, canonical_values, odd_texts, queries, segments, values
 from .world import FuzzedRequest, Scene
+
+_transactions = count()
 
 EVENT_TYPES = (
     "m.room.message", "m.room.topic", "m.room.name", "m.room.member", "m.room.power_levels", "m.room.join_rules",
@@ -32,11 +36,11 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "membership": ("join", "leave", "invite", "ban", "knock"),
     "not_membership": ("join", "leave"),
     "room_version": tuple(str(number) for number in range(14)),
-    "ver": tuple(str(number) for number in range(14)),
+    "ver": ("1", "5", "10", "12", "6", "13"),
     "key_name": ("displayname", "avatar_url", "m.tz", "org.example.field"),
     "field": ("displayname", "avatar_url"),
     "query_type": ("directory", "profile", "client_keys"),
-    "txn_id": ("t1", "t2", "t3", "t4", "t5"),
+    "txn_id": (*(f"t{number}" for number in range(20)),),
     "dir": ("b", "f"),
     "timeout": ("0", "1", "5", "-1", "x", "99999999999999999999999"),
     "limit": ("0", "1", "3", "10", "1000", "99999999999999999999", "-1"),
@@ -76,17 +80,18 @@ def texts_of(name: str, scene: Scene) -> st.SearchStrategy[str]:
     return st.sampled_from(found) if found else st.sampled_from(["x", "1", "true", "a name"])
 
 
-def contents(scene: Scene) -> st.SearchStrategy[dict[str, Any]]:
+def contents(scene: Scene, values: st.SearchStrategy[Any] = values) -> st.SearchStrategy[dict[str, Any]]:
     """Contents of events, filters and the like: known keys with values that may be right."""
     keys = st.sampled_from(KEYS)
     users, rooms = st.sampled_from(scene.names["user"]), st.sampled_from(scene.names["room"])
-    levels = st.integers(-1, 101) | st.sampled_from(["50", "x", 2**53, None, 0.5])
+    texts = odd_texts if values is nonsense.values else st.sampled_from(scene.names["event"] + ["x", ""])
+    levels = st.integers(-1, 101) | st.sampled_from(["50", "x", None])
     power = st.fixed_dictionaries(
         {},
         optional={
-            "users": st.dictionaries(users | odd_texts, levels, max_size=3) | values,
-            "events": st.dictionaries(st.sampled_from(EVENT_TYPES) | odd_texts, levels, max_size=3) | values,
-            "notifications": st.dictionaries(odd_texts, levels, max_size=2) | values,
+            "users": st.dictionaries(users | texts, levels, max_size=3) | values,
+            "events": st.dictionaries(st.sampled_from(EVENT_TYPES) | texts, levels, max_size=3) | values,
+            "notifications": st.dictionaries(texts, levels, max_size=2) | values,
             "users_default": levels, "state_default": levels, "ban": levels, "invite": levels, "redact": levels,
         },
     )  # fmt: skip
@@ -95,7 +100,7 @@ def contents(scene: Scene) -> st.SearchStrategy[dict[str, Any]]:
         optional={
             "displayname": values, "reason": values, "join_authorised_via_users_server": users | values,
             "third_party_invite": st.fixed_dictionaries({"signed": values | st.fixed_dictionaries(
-                {"mxid": users, "token": odd_texts, "signatures": values})}) | values,
+                {"mxid": users, "token": texts, "signatures": values})}) | values,
         },
     )  # fmt: skip
     rules = st.fixed_dictionaries(
@@ -109,7 +114,7 @@ def contents(scene: Scene) -> st.SearchStrategy[dict[str, Any]]:
         },
     )
     odd = st.dictionaries(
-        keys | odd_texts, values | users | rooms | st.sampled_from(scene.names["event"]), max_size=4
+        keys | texts, values | users | rooms | st.sampled_from(scene.names["event"]), max_size=4
     )
     return st.one_of(odd, odd, member, power, rules, st.just({"msgtype": "m.text", "body": "hello"}))
 
@@ -158,14 +163,18 @@ def edus(scene: Scene) -> st.SearchStrategy[list[Any]]:
     kinds = st.sampled_from(
         ["m.typing", "m.receipt", "m.presence", "m.direct_to_device", "m.device_list_update", "org.odd"]
     )
-    edu = st.fixed_dictionaries({"edu_type": kinds | values, "content": contents(scene) | values})
-    return st.lists(edu | values, max_size=3)
+    content = contents(scene, canonical_values)
+    edu = st.fixed_dictionaries({"edu_type": kinds, "content": content})
+    odd = (
+        st.fixed_dictionaries({"edu_type": canonical_values, "content": canonical_values}) | canonical_values
+    )
+    return st.lists(edu | odd, max_size=3)
 
 
 @st.composite
 def pdus(draw: st.DrawFn, scene: Scene) -> list[Any]:
     """PDUs of a room of the peer: signed as they should be, whatever stands in them."""
-    return [draw(pdu(scene)) for _ in range(draw(st.integers(0, 3)))]
+    return [draw(pdu(scene)) for _ in range(draw(st.sampled_from((1, 2, 4, 0))))]
 
 
 @st.composite
@@ -173,21 +182,34 @@ def pdu(draw: st.DrawFn, scene: Scene, event_type: str | None = None, room: Peer
     """One PDU."""
     room = room or draw(st.sampled_from(scene.peer_rooms))
     chosen = event_type or draw(st.sampled_from(EVENT_TYPES))
-    peer_users = [scene.peer.user(name) for name in ("alice", "alice", "zoe")]
-    sender = draw(st.sampled_from([*peer_users, scene.names["user"][0]]))
-    state_key = draw(st.sampled_from([None, "", sender, sender, *scene.names["user"]]))
-    made = dict(room.make("m.room.message", sender, {"body": "x"}).pdu)
-    made |= {"type": chosen, "content": draw(contents(scene))}
-    if state_key is not None:
-        made["state_key"] = state_key
-    for _ in range(draw(st.sampled_from((0, 0, 0, 1, 2)))):
+    senders = [
+        *(scene.peer.user(name) for name in ("alice", "alice", "zoe", "zoe", "zoe", "mallory")),
+        scene.names["user"][0],
+    ]
+    sender = draw(st.sampled_from(senders))
+    state_key = draw(st.sampled_from([None, None, "", "", "x", sender, sender, *scene.names["user"][-2:]]))
+    content = draw(contents(scene, canonical_values))
+    made = {**room.make(chosen, sender, {"membership": "join", **content}, state_key).pdu, "content": content}
+    for _ in range(draw(st.sampled_from((0, 0, 0, 0, 1, 2)))):
         name = draw(st.sampled_from([*made, "redacts", "unsigned", "membership"]))
         if draw(st.booleans()):
-            made[name] = draw(values)
+            made[name] = draw(canonical_values)
         else:
             made.pop(name, None)
-    if draw(st.integers(0, 9)) == 0:
+    if draw(st.integers(0, 29)) == 0:
         return draw(values)
+    return signed(made, room)
+
+
+@st.composite
+def join(draw: st.DrawFn, scene: Scene) -> Any:
+    """A join that nearly is one."""
+    room = draw(st.sampled_from(scene.peer_rooms))
+    user = scene.peer.user(draw(st.sampled_from(["zoe", "alice", "mallory"])))
+    content = {**draw(st.just({}) | contents(scene, canonical_values)), "membership": "join"}
+    made = dict(room.make("m.room.member", user, {"membership": "join"}, user).pdu) | {"content": content}
+    if draw(st.integers(0, 3)) == 0:
+        made[draw(st.sampled_from(list(made)))] = draw(canonical_values)
     return signed(made, room)
 
 
@@ -207,17 +229,20 @@ def signed(made: dict[str, Any], room: PeerRoom) -> dict[str, Any]:
 def requests(draw: st.DrawFn, endpoint: Endpoint, scene: Scene) -> FuzzedRequest:
     """A request to an endpoint."""
     hints = typing.get_type_hints(endpoint.handler, include_extras=True)
+    body = draw(bodies(_body(endpoint, hints["body"], scene))) if "body" in hints else None
+    goods = {name: texts_of(name, scene) for name in endpoint.parameters}
+    if endpoint.operation == "send_transaction":
+        goods["txn_id"] = st.builds(lambda: f"t{next(_transactions)}")  # a repeated one is answered as it was
+    if endpoint.operation.startswith("send_join"):
+        goods |= _place_of(body, scene)
     path = draw(st.sampled_from(endpoint.paths))
-    target = path.format_map({name: draw(segments(texts_of(name, scene))) for name in endpoint.parameters})
+    target = path.format_map({name: draw(segments(good)) for name, good in goods.items()})
     if "query" in hints:
         fields = msgspec.inspect.type_info(hints["query"]).fields  # type: ignore[attr-defined]
         target += "?" + draw(
             queries({field.encode_name: texts_of(field.encode_name, scene) for field in fields})
         )
-    body = None
-    if "body" in hints:
-        body = draw(bodies(_body(endpoint, hints["body"], scene)))
-    elif draw(st.integers(0, 9)) == 0:
+    if body is None and draw(st.integers(0, 9)) == 0:
         body = draw(st.sampled_from([b"{}", b"x" * 100_000]))
     if endpoint.auth is Auth.SIGNED_REQUEST:
         return FuzzedRequest(endpoint.method, target, body, signed=draw(st.integers(0, 19)) > 0)
@@ -228,15 +253,44 @@ def requests(draw: st.DrawFn, endpoint: Endpoint, scene: Scene) -> FuzzedRequest
     return FuzzedRequest(endpoint.method, target, body, token=token)
 
 
+def _place_of(body: bytes | None, scene: Scene) -> dict[str, st.SearchStrategy[str]]:
+    """The room and the ID of an event that is sent to a path which names them."""
+    try:
+        event = json.loads(body or b"")
+        room = next(room for room in scene.peer_rooms if room.room_id == event["room_id"])
+        event_id = event.get("event_id") or compute_event_id(event, room.rules)
+    except (ValueError, TypeError, KeyError, AttributeError, StopIteration):
+        return {}
+    return {"room_id": st.just(room.room_id), "event_id": st.just(str(event_id))}
+
+
 def _body(endpoint: Endpoint, body_type: Any, scene: Scene) -> st.SearchStrategy[Any]:
     match endpoint.operation:
         case "send_transaction":
             return st.fixed_dictionaries(
                 {"pdus": pdus(scene), "edus": edus(scene)},
-                optional={"origin": st.sampled_from(scene.names["server"]), "origin_server_ts": values},
+                optional={
+                    "origin": st.sampled_from(scene.names["server"]),
+                    "origin_server_ts": canonical_values,
+                },
             )
         case "send_join_v1" | "send_join_v2":
-            return pdu(scene, "m.room.member")
+            return join(scene) | pdu(scene, "m.room.member")
+        case "login":
+            rest = of_type(inspect.type_info(body_type), "", scene)
+            kind = st.fixed_dictionaries(
+                {
+                    "type": st.just("m.login.password"),
+                    "identifier": values
+                    | st.fixed_dictionaries(
+                        {
+                            "type": st.just("m.id.user"),
+                            "user": st.sampled_from(scene.names["user"]) | odd_texts,
+                        }
+                    ),
+                }
+            )
+            return st.tuples(rest, kind).map(lambda pair: {**pair[0], **pair[1]})
         case "register":
             auth = st.just({"type": "m.login.dummy"}) | contents(scene)
             rest = of_type(inspect.type_info(body_type), "", scene)

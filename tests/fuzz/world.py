@@ -110,12 +110,14 @@ class World:
         ]
         self.peer_rooms = [self.peer.room(version) for version in ("1", "5", "10", "12")]
         for room in self.peer_rooms:
+            zoe = self.peer.user("zoe")
+            room.add("m.room.member", zoe, {"membership": "join"}, zoe)
             target = f"{V3}/join/{quote(room.room_id)}?server_name={self.peer.server_name}"
             (await self.alice.post(target)).ok()
         self.dull_room = await create_room(self.dora)
 
     async def scene(self, *, disposable: bool = False) -> Scene:
-        """A room of its own, that bob and a user of the peer are in; disposable: with an account of its own too."""
+        """A room of its own, that bob is in; disposable: with an account of its own too."""
         number = len(list(self._directory.glob("scene-*")))
         (self._directory / f"scene-{number}").touch()
         alice = await self.ours.register(f"user{number}") if disposable else self.alice
