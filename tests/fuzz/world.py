@@ -112,6 +112,9 @@ class World:
         for room in self.peer_rooms:
             zoe = self.peer.user("zoe")
             room.add("m.room.member", zoe, {"membership": "join"}, zoe)
+            alice = self.peer.user("alice")
+            levels = {zoe: 90} if room.rules.privileged_creators else {alice: 100, zoe: 90}
+            room.add("m.room.power_levels", alice, {"users": levels, "invite": 0}, "")
             target = f"{V3}/join/{quote(room.room_id)}?server_name={self.peer.server_name}"
             (await self.alice.post(target)).ok()
         self.dull_room = await create_room(self.dora)
