@@ -31,13 +31,15 @@ from homeserver.core.room_versions import EventIDFormat, rules_for
 from homeserver.core.signing import sign_event_as
 from homeserver.federation.addresses import AddressFilter
 from homeserver.federation.own_keys import OwnKeys, server_keys
-from homeserver.federation.remote.membership import make_join, send_join
+from homeserver.federation.remote.invites import invite
+from homeserver.federation.remote.membership import MembershipTemplate, make_join, send_join
 from homeserver.federation.remote.transactions import send_transaction, transaction_body
 from homeserver.federation.settings import OutboundSettings
 from homeserver.federation.transport import FederationClient
 from homeserver.services.clock import now_ms
 from tests.support.certificates import Authority
 
+TOLD = ("m.room.create", "m.room.name", "m.room.join_rules")
 SUBNET = f"127.87.{os.getpid() % 250}"
 
 
@@ -173,6 +175,10 @@ class PeerRoom:
         """A message."""
         return self.add("m.room.message", sender, {"msgtype": "m.text", "body": text}, **kwargs)
 
+    def told(self) -> list[Mapping[str, Any]]:
+        """What those outside are told of the room."""
+        return [self.events[event_id].pdu for key, event_id in self.state.items() if key[0] in TOLD]
+
     def auth_chain(self, event_ids: Sequence[str]) -> list[str]:
         """The IDs of all that authorises these events."""
         chain: dict[str, None] = {}
@@ -267,25 +273,41 @@ class FederationPeer:
     async def join_event(self, destination: str, room_id: str, user_id: str, version: str) -> Event:
         """Ask for a template and make the join event of it."""
         template = await make_join(self.client, destination, room_id, user_id, [version])
-        content = {"membership": "join"}
+        return self.member_event(template, room_id, user_id, "join")
+
+    def member_event(
+        self, template: MembershipTemplate, room_id: str, user_id: str, membership: str, **changes: Any
+    ) -> Event:
+        """The event that is asked for with a template."""
+        content = {"membership": membership}
         if template.authorised_via is not None:
             content["join_authorised_via_users_server"] = template.authorised_via
         chosen = template.rules.event_id_format is EventIDFormat.SERVER_CHOSEN
-        return make_event(
-            template.rules,
-            server_name=self.server_name,
-            signing_key=self.signing_key,
-            room_id=room_id,
-            type="m.room.member",
-            sender=user_id,
-            content=content,
-            state_key=user_id,
-            prev_events=template.prev_events,
-            auth_events=template.auth_events,
-            depth=template.depth,
-            origin_server_ts=now_ms(),
-            event_id=f"$join{os.urandom(4).hex()}:{self.server_name}" if chosen else None,
-        )
+        fields: dict[str, Any] = {
+            "server_name": self.server_name,
+            "signing_key": self.signing_key,
+            "room_id": room_id,
+            "type": "m.room.member",
+            "sender": user_id,
+            "content": content,
+            "state_key": user_id,
+            "prev_events": template.prev_events,
+            "auth_events": template.auth_events,
+            "depth": template.depth,
+            "origin_server_ts": now_ms(),
+            "event_id": f"$m{os.urandom(4).hex()}:{self.server_name}" if chosen else None,
+        }
+        return make_event(template.rules, **(fields | changes))
+
+    def invite_event(self, room: PeerRoom, user_id: str, **changes: Any) -> Event:
+        """An invite by @alice that is not in the room yet."""
+        return room.make("m.room.member", self.user("alice"), {"membership": "invite"}, user_id, **changes)
+
+    async def invite(self, destination: str, room: PeerRoom, user_id: str, **content: Any) -> Event:
+        """Have @alice invite a user of another server, and put the event with both signatures into the room."""
+        whole = {**content, "membership": "invite"}
+        event = room.make("m.room.member", self.user("alice"), whole, user_id)
+        return room.put(await invite(self.client, destination, event, room.told()))
 
     async def join(self, destination: str, room_id: str, user_id: str, version: str) -> PeerRoom:
         """Join a room of another server; returns it as this server knows it then."""
@@ -354,12 +376,35 @@ class FederationPeer:
         return {"pdus": {}}
 
     def _make_join(self, asked: Asked) -> Any:
+        return self._template(asked, "join")
+
+    def _make_leave(self, asked: Asked) -> Any:
+        return self._template(asked, "leave")
+
+    def _make_knock(self, asked: Asked) -> Any:
+        return self._template(asked, "knock")
+
+    def _template(self, asked: Asked, membership: str) -> Any:
         room_id, user_id = asked.path
         room = self.rooms[room_id]
-        event = room.make("m.room.member", user_id, {"membership": "join"}, user_id)
+        event = room.make("m.room.member", user_id, {"membership": membership}, user_id)
         left_out = ("hashes", "signatures", "event_id")
         template = {name: value for name, value in event.pdu.items() if name not in left_out}
         return {"room_version": room.rules.version, "event": {**template, "origin": self.server_name}}
+
+    def _send_leave(self, asked: Asked) -> Any:
+        room = self.rooms[asked.path[0]]
+        room.put(parse_pdu(asked.body, room.rules))
+        return {}
+
+    def _send_knock(self, asked: Asked) -> Any:
+        room = self.rooms[asked.path[0]]
+        room.put(parse_pdu(asked.body, room.rules))
+        return {"knock_room_state": room.told()}
+
+    def _invite(self, asked: Asked) -> Any:
+        event = parse_pdu(asked.body["event"], rules_for(asked.body["room_version"]))
+        return {"event": sign_event_as(event, self.server_name, self.signing_key).pdu}
 
     def _send_join(self, asked: Asked) -> Any:
         room = self.rooms[asked.path[0]]
