@@ -143,7 +143,7 @@ class EventGaps:
         new = [received.events[event_id] for event_id in (*judged.accepted, *judged.rejected)]
 
         async def work(tx: Transaction) -> tuple[None, None]:
-            await import_outliers(tx, room, ordered(new, by_auth_events), judged.rejected)
+            await import_outliers(tx, self._states, room, ordered(new, by_auth_events), judged.rejected)
             return None, None
 
         await self._writes.run(room.room_id, work)
@@ -164,7 +164,7 @@ class EventGaps:
             ) from error
 
         async def work(tx: Transaction) -> tuple[Digest, None]:
-            await import_outliers(tx, room, state.outliers, state.rejected)
+            await import_outliers(tx, self._states, room, state.outliers, state.rejected)
             roots = [await self._states.built(tx, state.entries)]
             # What one server says of the state must not undo what we know ourselves.
             for stored in (await stored_events.get_many(tx, event.prev_event_ids)).values():
@@ -179,7 +179,10 @@ class EventGaps:
     async def _fetched_state(self, server: str, room: Room, event: Event) -> ImportedState:
         ids = await get_state_ids(self._client, server, room.room_id, event.event_id, timeout=TIMEOUT_S)
         wanted = {*ids.state, *ids.auth_chain}
-        known, rejected = await self._database.read(lambda tx: known_events(tx, wanted))
+        # An event of another room could say anything of this one.
+        known, rejected = await self._database.read(
+            lambda tx: known_events(tx, wanted, room_nid=room.room_nid)
+        )
         missing = wanted - known.keys()
         if len(missing) > WHOLE_STATE_ABOVE:
             whole = await get_state(self._client, server, room.room_id, event.event_id, room.rules)

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from homeserver.core.auth_rules import Refusal, auth_keys, authorise, check_auth_events
-from homeserver.core.events import Event, StateKey, redact
+from homeserver.core.events import Event, StateKey
 from homeserver.core.state_map import Digest
-from homeserver.services.redactions import redaction_applies
+from homeserver.services.redactions import apply_redactions
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
 from homeserver.storage import positions, rooms
@@ -77,7 +77,7 @@ class HistoryWriter:
         await rooms.change_backward_extremities(
             tx, room.room_nid, add=await self._new_gaps(), remove=list(self._added)
         )
-        await self._redact()
+        await apply_redactions(tx, self._states, placed, may_be_waited_for=self._added)
         return len(self._added)
 
     async def _state_before(self, event: Event) -> Digest | None:
@@ -125,26 +125,3 @@ class HistoryWriter:
         }
         known = await stored_events.known(self._tx, wanted)
         return {prev: depth for prev, depth in wanted.items() if prev not in known or known[prev].is_outlier}
-
-    async def _redact(self) -> None:
-        """Apply the redactions that waited for these events, and those among them."""
-        accepted = {event_id for event_id, new in self._added.items() if new.status is EventStatus.ACCEPTED}
-        waiting = await stored_events.take_pending_redactions(self._tx, accepted)
-        pairs = [(target, redaction) for target, ids in waiting.items() for redaction in ids]
-        for event_id in accepted:
-            event = self._added[event_id].event
-            if event.type == "m.room.redaction" and event.redacts:
-                pairs.append((event.redacts, event_id))
-        found = await stored_events.get_many(self._tx, {event_id for pair in pairs for event_id in pair})
-        for target_id, redaction_id in pairs:
-            target, redaction = found.get(target_id), found.get(redaction_id)
-            if target is None:
-                await stored_events.add_pending_redaction(self._tx, target_id, redaction_id)
-                continue
-            if redaction is None or redaction.state_before is None or target.redacted_by:
-                continue
-            state = await self._states.events(
-                self._tx, redaction.state_before, [CREATE, ("m.room.power_levels", "")]
-            )
-            if redaction_applies(redaction.event, target.event, state):
-                await stored_events.set_redacted(self._tx, redact(target.event), redaction_id)

@@ -86,8 +86,15 @@ def _no_create(state_ids: Collection[str], events: Mapping[str, Event], judged: 
     return "the state has no m.room.create event"
 
 
-async def known_events(tx: Transaction, event_ids: Iterable[str]) -> tuple[dict[str, Event], set[str]]:
-    """Those of some events that we have, and the IDs of those among them that were rejected."""
+async def known_events(
+    tx: Transaction, event_ids: Iterable[str], *, room_nid: int | None = None
+) -> tuple[dict[str, Event], set[str]]:
+    """Those of some events that we have, and the IDs of those among them that were rejected.
+
+    room_nid: the room that they have to be of, for what nothing else keeps to one room.
+    """
     found = await stored_events.get_many(tx, list(event_ids))
+    if room_nid is not None:
+        found = {event_id: stored for event_id, stored in found.items() if stored.room_nid == room_nid}
     rejected = {event_id for event_id, stored in found.items() if stored.status is EventStatus.REJECTED}
     return {event_id: stored.event for event_id, stored in found.items()}, rejected

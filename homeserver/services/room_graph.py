@@ -8,16 +8,18 @@ the current state, the members, and what is to be sent to other servers. Should 
 Everything here runs inside a unit of work: it awaits nothing but `tx`, so that SQLite needs one hop to its thread.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from homeserver.core.auth_rules import Refusal, auth_keys, authorise, check_auth_events
-from homeserver.core.events import Event, StateKey, redact
-from homeserver.core.identifiers import domain_of
+from homeserver.core.events import Event, StateKey, has_valid_content_hash
+from homeserver.core.identifiers import is_valid_server_name
+from homeserver.core.power_levels import CREATE
+from homeserver.core.room_versions import EventIDFormat
 from homeserver.core.state_map import EMPTY, Digest
 from homeserver.services.notifier import Committed
-from homeserver.services.redactions import redaction_applies
+from homeserver.services.redactions import apply_redactions
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
 from homeserver.storage import memberships, outbox, positions, rooms
@@ -81,21 +83,26 @@ class GraphWriter:
         self.room = room
         self.current_state: Digest = room.current_state
         self._ends: dict[str, End] = {}
+        self._ends_before: frozenset[str] = frozenset()
         self._gaps_opened: dict[str, int] = {}
         self._gaps_closed: set[str] = set()
         self._added: dict[str, NewEvent] = {}
-        self._ends_before: frozenset[str] = frozenset()
+        # What this unit of work has read, so that it reads nothing twice; None: it is not there.
+        self._read: dict[str, StoredEvent | None] = {}
         self._relayed: dict[str, frozenset[str]] = {}
+        # The new events that others may have referred to before they came.
+        self._received: set[str] = set()
 
     @classmethod
     async def open(cls, tx: Transaction, states: RoomStates, server_name: str, room: Room) -> "GraphWriter":
         """Begin to write to a room that exists."""
         writer = cls(tx, states, server_name, room)
-        ids = await rooms.forward_extremities(tx, room.room_nid)
-        writer._ends_before = frozenset(ids)
-        for event_id, stored in (await stored_events.get_many(tx, ids)).items():
+        for stored in await stored_events.forward_extremities(tx, room.room_nid):
+            event_id = stored.event.event_id
+            writer._read[event_id] = stored
             if stored.state_after is not None:
                 writer._ends[event_id] = End(stored.event, stored.state_after)
+        writer._ends_before = frozenset(writer._read)
         return writer
 
     @classmethod
@@ -125,35 +132,51 @@ class GraphWriter:
         relay_except: None for an event that its own server sends to the others; else we send it to all servers in the room
         but these.
 
-        Raises MissingEvents, before anything is written, when events that it refers to are not here.
+        The event in the outcome is the one that is kept. Raises MissingEvents, before anything is written, when events that it
+        refers to are not here.
         Spec: https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
         """
-        known = (await stored_events.known(self._tx, [event.event_id])).get(event.event_id)
-        if event.event_id in self._added or (known and not known.is_outlier):
-            status = known.status if known else self._added[event.event_id].status
-            return Outcome(event, Verdict.DUPLICATE, stored_as=status)
+        event_id = event.event_id
+        await self._load([event_id, *event.prev_event_ids, *event.auth_event_ids_with_create])
+        if event_id in self._added:
+            return Outcome(event, Verdict.DUPLICATE, stored_as=self._added[event_id].status)
+        known = self._read[event_id]
+        if known and not known.is_outlier and known.room_nid == self.room.room_nid:
+            return Outcome(event, Verdict.DUPLICATE, stored_as=known.status)
+        refusal = await self._refusal_by_place(event)
+        if refusal:
+            return Outcome(event, Verdict.REJECTED, refusal)
+        event = _as_kept(event, known)
+        self._received.add(event_id)
         before = await self._state_before(event) if state_before is None else state_before
-        refusal = await self._refusal_by_auth_events(event) or await self._refusal_by_state(event, before)
+        refusal = self._refusal_by_auth_events(event) or await self._refusal_by_state(event, before)
         if refusal:
             await self._place(event, Verdict.REJECTED, before, before, refusal)
             return Outcome(event, Verdict.REJECTED, refusal)
-        after = before
-        if event.is_state:
-            after = await self._states.changed(self._tx, before, {event.key: event.event_id})
-        if not local and before != self.current_state:
-            current = self.current_state
-            if state_before is not None and self._ends:
-                # After a gap: what happened in it is news to us too, and may be what lets the sender speak.
-                ends = [end.state_after for end in self._ends.values()]
-                current = await self._resolved([*ends, before])
-            refusal = await self._refusal_by_state(event, current)
-            if refusal:
-                await self._place(event, Verdict.SOFT_FAILED, before, after, refusal)
-                return Outcome(event, Verdict.SOFT_FAILED, refusal)
+        after = await self._state_after(event, before)
+        if not local:
+            refusal = await self._refusal_by_current_state(event, before, after_gap=state_before is not None)
+        if refusal:
+            await self._place(event, Verdict.SOFT_FAILED, before, after, refusal)
+            return Outcome(event, Verdict.SOFT_FAILED, refusal)
         await self._place(event, Verdict.ACCEPTED, before, after, None)
-        await self._grow(event, after)
         if relay_except is not None:
-            self._relayed[event.event_id] = frozenset(relay_except)
+            self._relayed[event_id] = frozenset(relay_except)
+        return Outcome(event, Verdict.ACCEPTED)
+
+    async def append(self, event: Event, before: Digest) -> Outcome:
+        """Add an event of ours that was made for this place: after some of the ends, authorised by the state after these.
+
+        So it is new, nothing can refer to it, its auth events are those of the state `before` it, and one check says what the
+        checks of `add` would say. It is sent to all servers in the room.
+        """
+        refusal = await self._refusal_by_state(event, before)
+        if refusal is None and before != self.current_state:
+            refusal = await self._refusal_by_state(event, self.current_state)
+        if refusal:
+            return Outcome(event, Verdict.REJECTED, refusal)
+        await self._place(event, Verdict.ACCEPTED, before, await self._state_after(event, before), None)
+        self._relayed[event.event_id] = frozenset()
         return Outcome(event, Verdict.ACCEPTED)
 
     async def refusal(self, event: Event) -> Refusal | None:
@@ -169,7 +192,6 @@ class GraphWriter:
         tx, room = self._tx, self.room
         if not self._added:
             return Committed(await positions.current(tx))
-        servers = set(await memberships.joined_servers(tx, room.room_nid)) if self._relayed else set()
         self.room = await rooms.advance(tx, room, self.current_state)
         first = await positions.take(tx, len(self._added))
         last = first + len(self._added) - 1
@@ -186,51 +208,83 @@ class GraphWriter:
         await rooms.change_backward_extremities(
             tx, room.room_nid, add=self._gaps_opened, remove=self._gaps_closed
         )
-        users = await self._move_state(room.current_state, last)
-        await self._redact()
+        servers = set(await memberships.joined_servers(tx, room.room_nid)) if self._relayed else set()
+        users, members_changed = await self._move_state(room.current_state, last)
+        if members_changed and self._relayed:
+            servers |= set(await memberships.joined_servers(tx, room.room_nid))
+        await apply_redactions(tx, self._states, placed, may_be_waited_for=self._received)
         destinations = await self._queue(nids, servers)
         return Committed(last, frozenset({room.room_id}), users, destinations)
+
+    async def resolved_ends(self, chosen: Collection[str]) -> Digest:
+        """The state after some of the ends: that before an event that is built on them."""
+        if len(chosen) == len(self._ends):
+            return self.current_state
+        return await self._resolved([self._ends[event_id].state_after for event_id in chosen])
+
+    async def _load(self, event_ids: Iterable[str]) -> None:
+        """Read those of the events that are neither new nor read yet, with one query."""
+        wanted = [each for each in event_ids if each not in self._read and each not in self._added]
+        if wanted:
+            self._read.update(dict.fromkeys(wanted))
+            self._read.update(await stored_events.get_many(self._tx, wanted))
+
+    def _known(self, event_id: str) -> StoredEvent | NewEvent | None:
+        """An event that is new in this unit of work or was read."""
+        return self._added.get(event_id) or self._read.get(event_id)
+
+    def _has_place(self, event_id: str) -> bool:
+        """Whether the event's place in the graph is known."""
+        known = self._read.get(event_id)
+        return event_id in self._added or (known is not None and not known.is_outlier)
+
+    async def _refusal_by_place(self, event: Event) -> Refusal | None:
+        """Why an event cannot have a place in this room at all; such an event is not kept."""
+        nid = self.room.room_nid
+        known = self._read[event.event_id]
+        if known and known.room_nid != nid:
+            return Refusal("event_id", "another room has an event with this ID")
+        for event_id in event.prev_event_ids:
+            prev = self._read.get(event_id)
+            if prev and prev.room_nid != nid:
+                return Refusal("prev_events", f"the event {event_id} before it is of another room")
+        if event.type == CREATE[0]:
+            create = (await self._states.ids(self._tx, self.current_state, [CREATE])).get(CREATE)
+            if create not in (None, event.event_id):
+                return Refusal("m.room.create", f"the room was created by {create}")
+        return None
 
     async def _state_before(self, event: Event) -> Digest:
         """The state before an event: the state after its prev events, resolved."""
         if not event.prev_event_ids:
             return EMPTY
-        roots: dict[str, Digest] = {}
+        roots: list[Digest] = []
+        missing: list[str] = []
         for event_id in event.prev_event_ids:
-            if event_id in self._ends:
-                roots[event_id] = self._ends[event_id].state_after
-            elif event_id in self._added:
-                roots[event_id] = self._added[event_id].state_after or EMPTY
-        others = [event_id for event_id in event.prev_event_ids if event_id not in roots]
-        if others:
-            for event_id, stored in (await stored_events.get_many(self._tx, others)).items():
-                if stored.state_after is not None and stored.room_nid == self.room.room_nid:
-                    roots[event_id] = stored.state_after
-        missing = set(event.prev_event_ids) - set(roots)
+            known = self._known(event_id)
+            if known is None or known.state_after is None:
+                missing.append(event_id)
+            else:
+                roots.append(known.state_after)
         if missing:
             raise MissingEvents(prev_events=missing)
-        return await self._resolved(list(roots.values()))
+        return await self._resolved(roots)
 
-    async def _events(self, event_ids: Collection[str]) -> dict[str, tuple[Event, EventStatus]]:
-        """Events of the database and of this unit of work."""
-        found = {
-            event_id: (new.event, new.status) for event_id in event_ids if (new := self._added.get(event_id))
-        }
-        rest = [event_id for event_id in event_ids if event_id not in found]
-        if rest:
-            for event_id, stored in (await stored_events.get_many(self._tx, rest)).items():
-                found[event_id] = (stored.event, stored.status)
-        return found
+    async def _state_after(self, event: Event, before: Digest) -> Digest:
+        if not event.is_state:
+            return before
+        return await self._states.changed(self._tx, before, {event.key: event.event_id})
 
-    async def _refusal_by_auth_events(self, event: Event) -> Refusal | None:
-        """Whether the auth events that the event itself names allow it."""
-        wanted = event.auth_event_ids_with_create
-        found = await self._events(wanted)
-        missing = set(wanted) - set(found)
+    def _refusal_by_auth_events(self, event: Event) -> Refusal | None:
+        """Whether the auth events that the event itself names, which have been read, allow it."""
+        found = {event_id: self._known(event_id) for event_id in event.auth_event_ids_with_create}
+        missing = [event_id for event_id, known in found.items() if known is None]
         if missing:
             raise MissingEvents(auth_events=missing)
-        rejected = {event_id for event_id, (_, status) in found.items() if status is EventStatus.REJECTED}
-        auth_events = {event_id: auth_event for event_id, (auth_event, _) in found.items()}
+        auth_events = {event_id: known.event for event_id, known in found.items() if known}
+        rejected = {
+            event_id for event_id, known in found.items() if known and known.status is EventStatus.REJECTED
+        }
         refusal = check_auth_events(event, auth_events, rejected)
         if refusal:
             return refusal
@@ -240,127 +294,149 @@ class GraphWriter:
         """Whether a state of the room allows the event."""
         return authorise(event, await self.auth_state(event, root))
 
+    async def _refusal_by_current_state(
+        self, event: Event, before: Digest, *, after_gap: bool
+    ) -> Refusal | None:
+        """Whether the current state allows an event that the state before it allows."""
+        if before == self.current_state:
+            return None
+        current = self.current_state
+        if after_gap and self._ends:
+            # What happened in the gap is news to us too, and may be what lets the sender speak.
+            current = await self._resolved([*(end.state_after for end in self._ends.values()), before])
+        return await self._refusal_by_state(event, current)
+
     async def auth_state(self, event: Event, root: Digest) -> dict[StateKey, Event]:
         """The entries of a state map that decide on an event."""
         keys = auth_keys(event.rules, event.type, event.sender, event.state_key, event.content)
-        return await self.state_events(root, {*keys, ("m.room.create", "")})
+        return await self.state_events(root, keys | {CREATE})
 
     async def state_events(self, root: Digest, keys: Collection[StateKey]) -> dict[StateKey, Event]:
         """The events of some entries of a state map, also where this unit of work has added them."""
         ids = await self._states.ids(self._tx, root, keys)
-        found = await self._events(ids.values())
-        return {key: found[event_id][0] for key, event_id in ids.items() if event_id in found}
+        await self._load(ids.values())
+        found = {key: self._known(event_id) for key, event_id in ids.items()}
+        room_id = self.room.room_id
+        return {key: each.event for key, each in found.items() if each and each.event.room_id == room_id}
 
     async def _place(
         self, event: Event, verdict: Verdict, before: Digest, after: Digest, refusal: Refusal | None
     ) -> None:
+        """Give an event its place: among the new events, in the gaps, and among the ends if it is accepted."""
+        event_id = event.event_id
         reason = f"{refusal.rule}: {refusal.reason}" if refusal else None
-        self._added[event.event_id] = NewEvent(
+        is_end = verdict is Verdict.ACCEPTED
+        fills_gap = await self._fills_gap(event)
+        # The gap before a refused event is of interest only if history leads there.
+        if is_end or fills_gap:
+            missing = [prev for prev in event.prev_event_ids if not self._has_place(prev)]
+            self._gaps_opened.update(dict.fromkeys(missing, event.depth))
+        self._added[event_id] = NewEvent(
             event, None, _STATUS[verdict], reason, state_before=before, state_after=after
         )
-
-    async def _grow(self, event: Event, after: Digest) -> None:
-        """Make an accepted event an end of the graph, and see what the current state is now."""
-        for event_id in event.prev_event_ids:
-            self._ends.pop(event_id, None)
-        unknown = [event_id for event_id in event.prev_event_ids if event_id not in self._added]
-        if unknown:
-            known = await stored_events.known(self._tx, unknown)
-            for event_id in unknown:
-                if event_id not in known or known[event_id].is_outlier:
-                    self._gaps_opened[event_id] = event.depth
-        if await rooms.is_backward_extremity(self._tx, self.room.room_nid, event.event_id):
-            self._gaps_closed.add(event.event_id)
-        else:
-            self._ends[event.event_id] = End(event, after)
+        if not is_end:
+            return
+        for prev in event.prev_event_ids:
+            self._ends.pop(prev, None)
+        if not fills_gap and not await self._is_in_force(event):
+            self._ends[event_id] = End(event, after)
         self.current_state = await self._resolved([end.state_after for end in self._ends.values()])
+
+    async def _fills_gap(self, event: Event) -> bool:
+        """Whether events that we have refer to this one."""
+        event_id = event.event_id
+        if event_id not in self._received:
+            return False
+        if self._gaps_opened.pop(event_id, None) is not None:
+            return True
+        if await rooms.is_backward_extremity(self._tx, self.room.room_nid, event_id):
+            self._gaps_closed.add(event_id)
+            return True
+        return False
+
+    async def _is_in_force(self, event: Event) -> bool:
+        """Whether the current state holds an event that comes only now: then it lies before the ends of the graph.
+
+        So it is when the state was given to us by another server.
+        """
+        if not event.is_state or event.event_id not in self._received or not self._ends:
+            return False
+        ids = await self._states.ids(self._tx, self.current_state, [event.key])
+        return ids.get(event.key) == event.event_id
 
     async def _resolved(self, roots: Sequence[Digest]) -> Digest:
         return await self._states.resolved(self._tx, self.room.rules, roots, self._added)
 
-    async def _move_state(self, old: Digest, position: int) -> frozenset[str]:
-        """Bring all that follows from the current state up to date; returns our users whose membership changed."""
+    async def _move_state(self, old: Digest, position: int) -> tuple[frozenset[str], bool]:
+        """Bring all that follows from the current state up to date.
+
+        Returns our users whose membership changed, and whether anyone's did.
+        """
         if old == self.current_state:
-            return frozenset()
+            return frozenset(), False
         await rooms.record_state(self._tx, self.room.room_nid, position, self.current_state)
         differing = await self._states.changes(self._tx, old, self.current_state)
         members = {key[1]: new for key, (_, new) in differing.items() if key[0] == "m.room.member"}
         if not members:
-            return frozenset()
-        found = await self._events([event_id for event_id in members.values() if event_id])
+            return frozenset(), False
+        await self._load([event_id for event_id in members.values() if event_id])
         changes = []
         for user_id, event_id in members.items():
-            event = found[event_id][0] if event_id else None
-            membership = event.membership if event else None
-            sender = event.sender if event else ""
+            known = self._known(event_id) if event_id else None
+            membership, sender = (known.event.membership, known.event.sender) if known else (None, "")
             changes.append(memberships.Change(user_id, membership, event_id or "", sender))
         await memberships.apply(self._tx, self.room.room_nid, changes, position)
-        return frozenset(user_id for user_id in members if domain_of(user_id) == self._server_name)
+        ours = (user_id for user_id in members if user_id.partition(":")[2] == self._server_name)
+        return frozenset(ours), True
 
-    async def _redact(self) -> None:
-        """Apply the redactions among the new events, and those that waited for one of them."""
-        accepted = {
-            event_id: new.event
-            for event_id, new in self._added.items()
-            if new.status is not EventStatus.REJECTED
-        }
-        waiting = await stored_events.take_pending_redactions(self._tx, list(accepted))
-        pairs = [(target, redaction) for target, ids in waiting.items() for redaction in ids]
-        for event_id, event in accepted.items():
-            if event.type == "m.room.redaction" and event.redacts and self._is_accepted(event_id):
-                pairs.append((event.redacts, event_id))
-        if not pairs:
-            return
-        found = await stored_events.get_many(self._tx, {event_id for pair in pairs for event_id in pair})
-        for target_id, redaction_id in pairs:
-            target, redaction = found.get(target_id), found.get(redaction_id)
-            if target is None:
-                await stored_events.add_pending_redaction(self._tx, target_id, redaction_id)
-            elif redaction is not None and await self._may_redact(redaction, target):
-                await stored_events.set_redacted(self._tx, redact(target.event), redaction_id)
-
-    def _is_accepted(self, event_id: str) -> bool:
-        return self._added[event_id].status is EventStatus.ACCEPTED
-
-    async def _may_redact(self, redaction: StoredEvent, target: StoredEvent) -> bool:
-        if target.room_nid != redaction.room_nid or target.redacted_by or redaction.state_before is None:
-            return False
-        keys = [("m.room.power_levels", ""), ("m.room.create", "")]
-        return redaction_applies(
-            redaction.event, target.event, await self.state_events(redaction.state_before, keys)
-        )
-
-    async def _queue(self, nids: Mapping[str, int], servers_before: set[str]) -> frozenset[str]:
-        """Put the events that we send to others into the outbox."""
-        if not self._relayed:
-            return frozenset()
-        servers = servers_before | set(await memberships.joined_servers(self._tx, self.room.room_nid))
-        servers.discard(self._server_name)
+    async def _queue(self, nids: Mapping[str, int], servers: set[str]) -> frozenset[str]:
+        """Put the events that we send to others into the outbox: for the servers in the room before and after them."""
         queued: set[str] = set()
         for event_id, left_out in self._relayed.items():
-            destinations = servers - left_out
+            destinations = (servers | _told_besides(self._added[event_id].event)) - left_out
+            destinations.discard(self._server_name)
             if destinations:
                 await outbox.add(self._tx, destinations, nids[event_id])
                 queued |= destinations
         return frozenset(queued)
 
 
+def _as_kept(event: Event, known: StoredEvent | None) -> Event:
+    """The form of an event that is judged and kept, when we have it as an outlier already.
+
+    That is the stored one: it may have been redacted since, and where servers choose the event IDs the new one may be another
+    event altogether. Only if what we have was tampered with on its way, and so was stored redacted, the new one is better.
+    """
+    if known is None:
+        return event
+    chosen = event.rules.event_id_format is EventIDFormat.SERVER_CHOSEN
+    if chosen or known.redacted_by or has_valid_content_hash(known.event):
+        return known.event
+    return event
+
+
+def _told_besides(event: Event) -> set[str]:
+    """The server of a user whose invite, knock or membership an event ends: it need not be in the room to be told."""
+    if event.membership not in ("leave", "ban") or event.state_key is None:
+        return set()
+    server = event.state_key.partition(":")[2]
+    return {server} if is_valid_server_name(server) else set()
+
+
 async def import_outliers(
-    tx: Transaction, room: Room, events: Sequence[Event], rejected: Mapping[str, str]
+    tx: Transaction, states: RoomStates, room: Room, events: Sequence[Event], rejected: Mapping[str, str]
 ) -> None:
     """Store events whose place in the graph is not known: state and auth chains that another server gave us.
 
     rejected: the reasons for those that the auth rules refuse, by event ID.
     """
-    await stored_events.insert_many(
-        tx,
-        room.room_nid,
-        [
-            NewEvent(
-                event,
-                status=EventStatus.REJECTED if event.event_id in rejected else EventStatus.ACCEPTED,
-                reason=rejected.get(event.event_id),
-            )
-            for event in events
-        ],
-    )
+    new = [
+        NewEvent(
+            event,
+            status=EventStatus.REJECTED if event.event_id in rejected else EventStatus.ACCEPTED,
+            reason=rejected.get(event.event_id),
+        )
+        for event in events
+    ]
+    await stored_events.insert_many(tx, room.room_nid, new)
+    await apply_redactions(tx, states, new, may_be_waited_for={event.event_id for event in events})

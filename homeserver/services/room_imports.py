@@ -38,7 +38,7 @@ class RoomImports:
 
         async def work(tx: Transaction) -> tuple[None, Committed | None]:
             writer = await self._writer(tx, join)
-            await import_outliers(tx, writer.room, state.outliers, state.rejected)
+            await import_outliers(tx, self._states, writer.room, state.outliers, state.rejected)
             before = await self._states.built(tx, state.entries)
             if not await memberships.is_server_joined(tx, writer.room.room_nid, self._identity.server_name):
                 writer.forget_ends()  # nobody has told us of the room since we left

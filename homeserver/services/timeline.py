@@ -7,9 +7,11 @@ from typing import Any
 
 from homeserver.core import errors
 from homeserver.core.auth_rules import auth_keys
+from homeserver.core.canonical_json import CanonicalJSONError, encode_canonical
 from homeserver.core.errors import InvalidEvent
 from homeserver.core.events import Event, EventReference, StateKey, make_event, reference_to
 from homeserver.core.room_versions import EventIDFormat, RoomRules, rules_for
+from homeserver.core.state_map import EMPTY, Digest
 from homeserver.services.clock import Clock
 from homeserver.services.identity import Identity
 from homeserver.services.notifier import Committed
@@ -18,11 +20,11 @@ from homeserver.services.room_state import RoomStates
 from homeserver.services.room_writes import RoomWrites
 from homeserver.storage import events as stored_events
 from homeserver.storage import rooms
-from homeserver.storage.database import Transaction
+from homeserver.storage.database import Transaction, is_storable
 from homeserver.storage.rooms import Room
 
-MAX_PREV_EVENTS = 10
-"""How many ends of the graph a new event joins; the limit of the specification is 20."""
+MAX_PREV_EVENTS = 20
+"""How many ends of the graph a new event joins: as many as an event may have prev_events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,12 @@ class ClientTransaction:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Where in the graph a draft would stand: what make_event and a make_join template need."""
+    """Where in the graph a draft would stand: what make_event and a make_join template need, and the state before it."""
 
     prev_events: Sequence[EventReference]
     auth_events: Sequence[EventReference]
     depth: int
+    state_before: Digest = EMPTY
 
 
 class Timeline:
@@ -133,7 +136,7 @@ class Timeline:
             writer = await GraphWriter.create(
                 tx, self._states, self._identity.server_name, event.room_id, version
             )
-            _accepted(await writer.add(event, local=True, relay_except=()))
+            _accepted(await writer.append(event, EMPTY))
             for draft in drafts:
                 await self._add(writer, draft)
             committed = await writer.close()
@@ -201,18 +204,20 @@ class Timeline:
     async def _add(self, writer: GraphWriter, draft: Draft) -> Event:
         fields = await self._fields(writer, draft)
         event = self._make(writer.room.rules, writer.room.room_id, draft, fields)
-        return _accepted(await writer.add(event, local=True, relay_except=()))
+        return _accepted(await writer.append(event, fields.state_before))
 
     async def _fields(self, writer: GraphWriter, draft: Draft) -> Fields:
-        """Where the draft stands when it is added now: after the newest ends of the graph, allowed by the current state."""
+        """Where the draft stands when it is added now: after the newest ends of the graph, allowed by the state after these."""
         ends = sorted(writer.ends.values(), key=lambda end: (-end.event.depth, end.event.event_id))
-        rules = writer.room.rules
-        keys = auth_keys(rules, draft.type, draft.sender, draft.state_key, draft.content)
-        auth = await writer.state_events(writer.current_state, keys)
+        ends = ends[:MAX_PREV_EVENTS]
+        before = await writer.resolved_ends([end.event.event_id for end in ends])
+        keys = auth_keys(writer.room.rules, draft.type, draft.sender, draft.state_key, draft.content)
+        auth = await writer.state_events(before, keys)
         return Fields(
-            [reference_to(end.event) for end in ends[:MAX_PREV_EVENTS]],
+            [reference_to(end.event) for end in ends],
             [reference_to(event) for event in auth.values()],
             max((end.event.depth for end in ends), default=0) + 1,
+            before,
         )
 
     def _make(
@@ -242,13 +247,18 @@ class Timeline:
 
     async def _unchanged_state(self, writer: GraphWriter, draft: Draft) -> str | None:
         """The event that has already set this state, by the same sender with the same content."""
-        if draft.state_key is None:
+        if draft.state_key is None or not (is_storable(draft.type) and is_storable(draft.state_key)):
             return None
         key: StateKey = (draft.type, draft.state_key)
         current = (await writer.state_events(writer.current_state, [key])).get(key)
-        if current and current.sender == draft.sender and current.content == draft.content:
-            return current.event_id
-        return None
+        if current is None or current.sender != draft.sender:
+            return None
+        try:
+            # Compared as JSON: in Python True is 1.
+            is_same = encode_canonical(current.content) == encode_canonical(draft.content)
+        except CanonicalJSONError:
+            return None  # what is wrong with it is told when the event is made
+        return current.event_id if is_same else None
 
     async def _sent(self, tx: Transaction, transaction: ClientTransaction) -> str | None:
         return await stored_events.sent_event(

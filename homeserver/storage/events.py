@@ -8,21 +8,23 @@ from homeserver.core.events import Event, load_event
 from homeserver.core.room_versions import rules_for
 from homeserver.core.state_map import Digest
 from homeserver.core.stream_tokens import Place
-from homeserver.storage.database import Row, Transaction
+from homeserver.storage.database import Row, Transaction, is_storable
 
 BATCH = 500
 """How many events one query asks for."""
 
 
 class EventStatus(IntEnum):
-    """What the receipt checks made of an event.
+    """What the receipt checks made of an event. Clients are shown those that are ACCEPTED.
 
+    WITHHELD: an accepted redaction that clients are not shown, because it does not apply to what it names, or not yet.
     Spec: https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
     """
 
     ACCEPTED = 0
     SOFT_FAILED = 1
     REJECTED = 2
+    WITHHELD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +100,15 @@ def _stored(row: Row) -> StoredEvent:
 
 
 def in_batches(ids: Iterable[str]) -> Iterable[list[str]]:
-    """Distinct IDs in lists of at most BATCH."""
-    distinct = list(dict.fromkeys(ids))
+    """Distinct IDs in lists of at most BATCH, without those that no event can have."""
+    distinct = [event_id for event_id in dict.fromkeys(ids) if is_storable(event_id)]
     return (distinct[start : start + BATCH] for start in range(0, len(distinct), BATCH))
 
 
 async def get(tx: Transaction, event_id: str) -> StoredEvent | None:
-    """The event, whatever its status; None when we do not have it."""
+    """The event, whatever its status; None when we do not have it. Any text may be asked for."""
+    if not is_storable(event_id):
+        return None
     row = await tx.fetch_one(f"SELECT {_COLUMNS} {_FROM} WHERE e.event_id = $1", event_id)
     return _stored(row) if row else None
 
@@ -141,14 +145,25 @@ async def known(tx: Transaction, event_ids: Collection[str]) -> dict[str, Known]
     return found
 
 
-async def place_many(tx: Transaction, room_nid: int, rows: Sequence[NewEvent]) -> dict[str, int]:
-    """Store events with their place in the graph, also where they were outliers so far; returns their numbers by event ID."""
-    await tx.execute_many(
-        f"{_INSERT} ON CONFLICT (event_id) DO UPDATE SET position = excluded.position, status = excluded.status,"
-        " reason = excluded.reason, state_before = excluded.state_before, state_after = excluded.state_after"
-        " WHERE events.position IS NULL",
-        [_values(room_nid, new) for new in rows],
+async def forward_extremities(tx: Transaction, room_nid: int) -> list[StoredEvent]:
+    """The events that no event of the room refers to yet, in a stable order."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} FROM forward_extremities f JOIN events e ON e.event_id = f.event_id"
+        " JOIN rooms r ON r.room_nid = e.room_nid WHERE f.room_nid = $1 ORDER BY f.event_id",
+        room_nid,
     )
+    return [_stored(row) for row in rows]
+
+
+async def place_many(tx: Transaction, room_nid: int, rows: Sequence[NewEvent]) -> dict[str, int]:
+    """Store events with their place in the graph, also where they were outliers of this room so far; returns their numbers by
+    event ID. Those that have a place already stay as they are."""
+    if len(rows) == 1:
+        nid = await tx.fetch_value(f"{_PLACE} RETURNING event_nid", *_values(room_nid, rows[0]))
+        if nid is not None:
+            return {rows[0].event.event_id: int(nid)}
+    else:
+        await tx.execute_many(_PLACE, [_values(room_nid, new) for new in rows])
     nids: dict[str, int] = {}
     for batch in in_batches(new.event.event_id for new in rows):
         found = await tx.fetch("SELECT event_id, event_nid FROM events WHERE event_id = ANY($1)", batch)
@@ -169,6 +184,11 @@ _INSERT = (
     " state_before, state_after, redacted_by, canonical)"
     " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
 )
+_PLACE = (
+    f"{_INSERT} ON CONFLICT (event_id) DO UPDATE SET position = excluded.position, status = excluded.status,"
+    " reason = excluded.reason, state_before = excluded.state_before, state_after = excluded.state_after,"
+    " canonical = excluded.canonical WHERE events.position IS NULL AND events.room_nid = excluded.room_nid"
+)
 
 
 def _values(room_nid: int, new: NewEvent) -> tuple[object, ...]:
@@ -183,7 +203,8 @@ def _values(room_nid: int, new: NewEvent) -> tuple[object, ...]:
         event.sender,
         event.origin_server_ts,
         int(new.status),
-        new.reason,
+        # It can quote what the event holds, and an event can hold NUL, which TEXT cannot.
+        new.reason.replace("\0", "\N{SYMBOL FOR NULL}") if new.reason else None,
         new.state_before,
         new.state_after,
         new.redacted_by,
@@ -199,6 +220,11 @@ async def set_redacted(tx: Transaction, redacted: Event, redaction_event_id: str
         redaction_event_id,
         redacted.event_id,
     )
+
+
+async def set_status(tx: Transaction, event_id: str, status: EventStatus) -> None:
+    """Change what was made of a stored event."""
+    await tx.execute("UPDATE events SET status = $1 WHERE event_id = $2", int(status), event_id)
 
 
 async def add_pending_redaction(tx: Transaction, target_event_id: str, redaction_event_id: str) -> None:

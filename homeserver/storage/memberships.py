@@ -4,10 +4,9 @@ Kept up to date in the unit of work that moves a room's current state (`apply`).
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from homeserver.core.identifiers import domain_of
 from homeserver.storage.database import Row, Transaction
 
 
@@ -49,7 +48,10 @@ def _membership(row: Row) -> Membership:
 async def get(tx: Transaction, room_nid: int, user_id: str) -> Membership | None:
     """The user's membership of the room; None when its state has none."""
     row = await tx.fetch_one(
-        f"SELECT {_COLUMNS} {_FROM} WHERE m.room_nid = $1 AND m.user_id = $2", room_nid, user_id
+        f"SELECT {_COLUMNS} {_FROM} WHERE m.room_nid = $1 AND m.server = $2 AND m.user_id = $3",
+        room_nid,
+        _server(user_id),
+        user_id,
     )
     return _membership(row) if row else None
 
@@ -133,14 +135,14 @@ async def rooms_of_server(tx: Transaction, server: str, room_nids: Collection[in
 async def local_users(
     tx: Transaction, room_nid: int, server_name: str, memberships: Collection[str]
 ) -> list[str]:
-    """Our users who have one of these memberships in the room."""
+    """The users of a server who have one of these memberships in the room, by user ID."""
     rows = await tx.fetch(
-        "SELECT user_id FROM memberships WHERE room_nid = $1 AND membership = ANY($2) AND user_id LIKE $3 ESCAPE '\\'",
+        "SELECT user_id FROM memberships WHERE room_nid = $1 AND server = $2 AND membership = ANY($3) ORDER BY user_id",
         room_nid,
+        server_name,
         list(memberships),
-        "%:" + _escape_like(server_name),
     )
-    return [row[0] for row in rows if domain_of(row[0]) == server_name]
+    return [row[0] for row in rows]
 
 
 async def joined_servers(tx: Transaction, room_nid: int) -> list[str]:
@@ -174,53 +176,73 @@ async def share_room(tx: Transaction, one: str, other: str) -> bool:
 async def set_forgotten(tx: Transaction, room_nid: int, user_id: str) -> None:
     """Hide a room that the user has left from the user."""
     await tx.execute(
-        "UPDATE memberships SET forgotten = $1 WHERE room_nid = $2 AND user_id = $3", True, room_nid, user_id
+        "UPDATE memberships SET forgotten = $1 WHERE room_nid = $2 AND server = $3 AND user_id = $4",
+        True,
+        room_nid,
+        _server(user_id),
+        user_id,
     )
 
 
 async def apply(tx: Transaction, room_nid: int, changes: Sequence[Change], position: int) -> None:
-    """Bring the room's members up to its new current state, which holds from `position` on."""
+    """Bring the room's members up to its new current state, which holds from `position` on.
+
+    A room that was forgotten stays so as long as its user does not come back, and `position` of a membership that goes on.
+    """
     before = await _memberships(tx, room_nid, [change.user_id for change in changes])
-    servers: Counter[str] = Counter()
+    joined: Counter[str] = Counter()
     for change in changes:
         if before.get(change.user_id) == "join":
-            servers[domain_of(change.user_id)] -= 1
+            joined[_server(change.user_id)] -= 1
         if change.membership == "join":
-            servers[domain_of(change.user_id)] += 1
-    gone = [change.user_id for change in changes if change.membership is None]
+            joined[_server(change.user_id)] += 1
+    gone = [change.user_id for change in changes if change.membership is None and change.user_id in before]
     if gone:
-        await tx.execute("DELETE FROM memberships WHERE room_nid = $1 AND user_id = ANY($2)", room_nid, gone)
+        await tx.execute(
+            "DELETE FROM memberships WHERE room_nid = $1 AND server = ANY($2) AND user_id = ANY($3)",
+            room_nid,
+            sorted({_server(user_id) for user_id in gone}),
+            gone,
+        )
     await tx.execute_many(
-        "INSERT INTO memberships (room_nid, user_id, membership, event_id, sender, position, forgotten)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (room_nid, user_id) DO UPDATE SET"
+        "INSERT INTO memberships (room_nid, server, user_id, membership, event_id, sender, position, forgotten)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (room_nid, server, user_id) DO UPDATE SET"
         " membership = excluded.membership, event_id = excluded.event_id, sender = excluded.sender,"
         " position = CASE WHEN memberships.membership = excluded.membership THEN memberships.position"
-        " ELSE excluded.position END, forgotten = excluded.forgotten",
+        " ELSE excluded.position END,"
+        " forgotten = memberships.forgotten AND excluded.membership IN ('leave', 'ban')",
         [
-            (room_nid, change.user_id, change.membership, change.event_id, change.sender, position, False)
+            (
+                room_nid,
+                _server(change.user_id),
+                change.user_id,
+                change.membership,
+                change.event_id,
+                change.sender,
+                position,
+                False,
+            )
             for change in changes
             if change.membership is not None
         ],
     )
-    await _count_servers(tx, room_nid, ((server, delta) for server, delta in servers.items() if delta))
+    await tx.execute_many(
+        "INSERT INTO room_servers (room_nid, server, joined) VALUES ($1, $2, $3)"
+        " ON CONFLICT (room_nid, server) DO UPDATE SET joined = room_servers.joined + excluded.joined",
+        [(room_nid, server, delta) for server, delta in joined.items() if delta],
+    )
 
 
 async def _memberships(tx: Transaction, room_nid: int, user_ids: list[str]) -> dict[str, str]:
     rows = await tx.fetch(
-        "SELECT user_id, membership FROM memberships WHERE room_nid = $1 AND user_id = ANY($2)",
+        "SELECT user_id, membership FROM memberships WHERE room_nid = $1 AND server = ANY($2) AND user_id = ANY($3)",
         room_nid,
+        sorted({_server(user_id) for user_id in user_ids}),
         user_ids,
     )
     return {row[0]: row[1] for row in rows}
 
 
-async def _count_servers(tx: Transaction, room_nid: int, deltas: Iterable[tuple[str, int]]) -> None:
-    await tx.execute_many(
-        "INSERT INTO room_servers (room_nid, server, joined) VALUES ($1, $2, $3)"
-        " ON CONFLICT (room_nid, server) DO UPDATE SET joined = room_servers.joined + excluded.joined",
-        [(room_nid, server, delta) for server, delta in deltas],
-    )
-
-
-def _escape_like(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+def _server(user_id: str) -> str:
+    """The server of a user ID. What stands in a room's state for a user need not be one: then it is no server's."""
+    return user_id.partition(":")[2]

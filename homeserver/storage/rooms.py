@@ -1,11 +1,11 @@
 """Rooms: their versions, the compare-and-swap that moves their graph, and the graph's extremities."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from homeserver.core.room_versions import RoomRules, rules_for
 from homeserver.core.state_map import EMPTY, Digest
-from homeserver.storage.database import Row, Transaction
+from homeserver.storage.database import Row, Transaction, is_storable
 
 
 class RoomMoved(Exception):
@@ -41,16 +41,19 @@ def _room(row: Row) -> Room:
 
 
 async def get(tx: Transaction, room_id: str) -> Room | None:
-    """The room, or None when we know nothing of it."""
+    """The room, or None when we know nothing of it; any text may be asked for."""
+    if not is_storable(room_id):
+        return None
     row = await tx.fetch_one(f"SELECT {_COLUMNS} FROM rooms WHERE room_id = $1", room_id)
     return _room(row) if row else None
 
 
 async def get_many(tx: Transaction, room_ids: Collection[str]) -> dict[str, Room]:
     """Rooms by their IDs; unknown ones are left out."""
-    if not room_ids:
+    wanted = [room_id for room_id in room_ids if is_storable(room_id)]
+    if not wanted:
         return {}
-    rows = await tx.fetch(f"SELECT {_COLUMNS} FROM rooms WHERE room_id = ANY($1)", list(room_ids))
+    rows = await tx.fetch(f"SELECT {_COLUMNS} FROM rooms WHERE room_id = ANY($1)", wanted)
     return {row[1]: _room(row) for row in rows}
 
 
@@ -146,20 +149,29 @@ async def forward_extremities(tx: Transaction, room_nid: int) -> list[str]:
 
 
 async def change_forward_extremities(
-    tx: Transaction, room_nid: int, *, add: Iterable[str], remove: Collection[str]
+    tx: Transaction, room_nid: int, *, add: Collection[str], remove: Collection[str]
 ) -> None:
     """Take out the events that are referred to now and put in the new ends of the graph."""
+    if len(add) == len(remove) == 1:
+        # Nearly always one event follows one other.
+        moved = await tx.execute(
+            "UPDATE forward_extremities SET event_id = $1 WHERE room_nid = $2 AND event_id = $3",
+            *add,
+            room_nid,
+            *remove,
+        )
+        if moved:
+            return
     if remove:
         await tx.execute(
             "DELETE FROM forward_extremities WHERE room_nid = $1 AND event_id = ANY($2)",
             room_nid,
             list(remove),
         )
-    for event_id in add:
-        await tx.execute(
+    if add:
+        await tx.execute_many(
             "INSERT INTO forward_extremities (room_nid, event_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-            room_nid,
-            event_id,
+            [(room_nid, event_id) for event_id in add],
         )
 
 

@@ -347,6 +347,27 @@ async def test_what_one_server_says_of_the_state_does_not_undo_what_we_know(
     assert member is not None and member.membership == "ban"
 
 
+async def test_an_event_of_another_room_cannot_be_in_the_state(
+    ours: FederatingServer, peer: FederationPeer, room: Room
+) -> None:
+    alice = peer.user("alice")
+    other = peer.room("10")
+    await ours.joins.join(ours.user("bob"), other.room_id, [peer.server_name], {})
+    foreign = other.add("m.room.topic", alice, {"topic": "of another room"}, "")
+    await peer.send(ours.server_name, foreign)
+    room.say(alice, "missed")
+    newest = room.say(alice, "the newest")
+
+    def with_the_foreign(asked: Asked) -> Any:
+        honest = peer.honest(asked)
+        return {**honest, "pdu_ids": [*honest["pdu_ids"], foreign.event_id]}
+
+    peer.answers |= {"get_missing_events": lambda _: {"events": []}, "state_ids": with_the_foreign}
+    await peer.send(ours.server_name, newest)
+    assert await ours.stored(newest.event_id) is not None
+    assert await ours.state(room.room_id, "m.room.topic", "") is None
+
+
 async def test_a_server_that_fills_no_gap(ours: FederatingServer, peer: FederationPeer, room: Room) -> None:
     room.say(peer.user("alice"), "missed")
     newest = room.say(peer.user("alice"), "the newest")

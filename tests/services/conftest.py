@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.storage.conftest import database, database_settings, postgresql, templates
 from tests.support.rooms import RoomServices, open_sqlite
+
+__all__ = ["database", "database_settings", "postgresql", "services", "templates"]
 
 
 @pytest.fixture

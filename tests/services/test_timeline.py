@@ -111,3 +111,38 @@ async def test_who_waits_is_told_of_rooms_and_of_users(services: RoomServices) -
     await services.join(room_id, BOB)
     assert services.committed[-1].rooms == {room_id}
     assert services.committed[-1].users == {BOB}
+
+
+async def test_state_that_differs_in_type_alone_is_a_change(services: RoomServices) -> None:
+    """In Python True is 1, in JSON it is not."""
+    room_id = await services.room(ALICE)
+    first = await services.timeline.send(room_id, Draft(ALICE, "org.example.flag", {"on": 1}, ""))
+    assert await services.timeline.send(room_id, Draft(ALICE, "org.example.flag", {"on": True}, "")) != first
+
+
+async def test_who_is_uninvited_is_told_though_the_server_is_not_in_the_room(services: RoomServices) -> None:
+    room_id = await services.room(ALICE)
+    invited = "@guest:gamma.test"
+    await services.timeline.send(room_id, Draft(ALICE, "m.room.member", {"membership": "invite"}, invited))
+    assert services.committed[-1].destinations == set()
+    await services.timeline.send(room_id, Draft(ALICE, "m.room.member", {"membership": "leave"}, invited))
+    assert services.committed[-1].destinations == {"gamma.test"}
+
+
+@pytest.mark.parametrize("content", [{"a": 1.5}, {"a": 2**60}, {"a": "\ud800"}])
+async def test_content_that_is_not_canonical_json_is_refused(
+    services: RoomServices, content: dict[str, object]
+) -> None:
+    room_id = await services.room(ALICE)
+    for state_key in (None, "", "again"):
+        with pytest.raises(MatrixError) as refused:
+            await services.timeline.send(room_id, Draft(ALICE, "org.example", content, state_key))
+        assert refused.value.status == 400
+
+
+@pytest.mark.parametrize("state_key", ["a\0b", "\ud800", "x" * 256])
+async def test_a_state_key_that_cannot_be_kept_is_refused(services: RoomServices, state_key: str) -> None:
+    room_id = await services.room(ALICE)
+    with pytest.raises(MatrixError) as refused:
+        await services.timeline.send(room_id, Draft(ALICE, "org.example", {}, state_key))
+    assert refused.value.status in (400, 413)
