@@ -26,10 +26,14 @@ from homeserver.services.identity import Identity
 MAX_SERVERS = 20
 ENOUGH_REFUSALS = 3
 
-# "may be passed through to clients": what a resident says of the user rather than of itself.
-TELLING = frozenset(
-    {"M_FORBIDDEN", "M_UNABLE_TO_AUTHORISE_JOIN", "M_UNABLE_TO_GRANT_JOIN", "M_INCOMPATIBLE_ROOM_VERSION"}
-)
+# "may be passed through to clients": what a resident says of the user rather than of itself. With the status that belongs to it:
+# the one that it came with may be anything.
+TELLING = {
+    "M_FORBIDDEN": 403,
+    "M_UNABLE_TO_AUTHORISE_JOIN": 400,
+    "M_UNABLE_TO_GRANT_JOIN": 400,
+    "M_INCOMPATIBLE_ROOM_VERSION": 400,
+}
 
 
 class HandshakeRefused(Exception):
@@ -130,10 +134,11 @@ def failed(what: str, attempts: Sequence[Attempt]) -> MatrixError:
     """What the client is told: a refusal of the user as it is, else all that was tried. what: "join !room"."""
     tried = "; ".join(str(attempt) for attempt in attempts)
     told = f"Could not {what}. Tried {tried}"
-    telling = [attempt.answer for attempt in attempts if attempt.answer and attempt.answer.errcode in TELLING]
-    if telling and telling[0].errcode and telling[0].status:
-        extra = {name: value for name, value in (telling[0].body or {}).items() if name == "room_version"}
-        return MatrixError(telling[0].errcode, told, telling[0].status, **extra)
+    for attempt in attempts:
+        if attempt.answer and attempt.answer.errcode in TELLING:
+            version = (attempt.answer.body or {}).get("room_version")
+            extra = {"room_version": version[:32]} if isinstance(version, str) else {}
+            return MatrixError(attempt.answer.errcode, told, TELLING[attempt.answer.errcode], **extra)
     if all(attempt.answer and attempt.answer.status == 404 for attempt in attempts):
         return errors.not_found(told)
     return errors.unknown(told, 502)

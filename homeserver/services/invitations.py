@@ -103,9 +103,16 @@ def _explained(failure: FederationError) -> MatrixError:
         # "One or more users being invited to the room are residents of a homeserver which does not support the requested
         # room version."
         return errors.unsupported_room_version(refusal)
-    # Other statuses speak of our request to that server, and would say something else to our client: 401 that it is logged out.
-    if failure.errcode and failure.status in (400, 403, 404):
-        return MatrixError(failure.errcode, refusal, failure.status)
+    # Other codes and statuses speak of our request to that server, and would say something else to our client: that it is
+    # logged out, for one.
+    if failure.errcode == "M_INVITE_BLOCKED":
+        return MatrixError("M_INVITE_BLOCKED", refusal, 403)
+    if failure.errcode and failure.status == 403:
+        return errors.forbidden(refusal)
+    if failure.errcode and failure.status == 404:
+        return errors.not_found(refusal)
+    if failure.errcode and failure.status == 400:
+        return errors.unknown(refusal, 400)
     return MatrixError(
         "M_UNKNOWN", f"{failure.destination} could not be asked to invite its user: {failure.reason}", 502
     )
