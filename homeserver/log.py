@@ -43,7 +43,7 @@ def configure(settings: LoggingSettings) -> str | None:
 def _use_default(level: str) -> None:
     # The format names neither, and finding them out is most of what a line costs.
     # https://docs.python.org/3/howto/logging.html#optimization
-    logging._srcfile = None  # type: ignore[attr-defined]
+    logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(format=FORMAT, level=level, force=True)
     if level != "DEBUG":
