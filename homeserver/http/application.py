@@ -15,6 +15,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_exceptions import HTTPException
+from prometheus_client import Counter
 
 from homeserver.core.errors import MatrixError, unknown
 from homeserver.http.authentication import Authenticators, authenticate
@@ -27,6 +28,12 @@ from homeserver.http.router import MethodNotAllowed, Router
 
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("homeserver.access")
+
+refusals = Counter(
+    "homeserver_http_refusals_total",
+    "Requests that were answered with an error, by the kind of API and the errcode.",
+    ["resource", "errcode"],
+)
 
 # Spec: https://spec.matrix.org/v1.19/client-server-api/#web-browser-clients
 CORS_HEADERS = {
@@ -165,16 +172,18 @@ class _Dispatcher:
         try:
             return await self._answer(request)
         except MatrixError as error:
-            response = to_error_response(error)
-            if isinstance(error, MethodNotAllowed):
-                response.headers["Allow"] = ", ".join(error.allowed)
-            return response
+            request.refusal = error
         except (web.RequestPayloadError, ConnectionError, HTTPException) as error:
-            return to_error_response(unknown(f"The request broke off: {error}", 400))
+            request.refusal = unknown(f"The request broke off: {error}", 400)
         except Exception:
             # Whatever goes wrong in one request, the server goes on; the log has the rest under the same ID.
             log.exception("%s: %s %s failed", request.id, request.method, request.raw_path)
-            return to_error_response(unknown(f"Internal server error (request {request.id})"))
+            request.refusal = unknown(f"Internal server error (request {request.id})")
+        refusals.labels(resource_of(request.raw_path), request.refusal.errcode).inc()
+        response = to_error_response(request.refusal)
+        if isinstance(request.refusal, MethodNotAllowed):
+            response.headers["Allow"] = ", ".join(request.refusal.allowed)
+        return response
 
     async def _answer(self, request: Request) -> web.Response:
         if request.method == "OPTIONS" and self.cors and resource_of(request.raw_path) == "client":
@@ -245,7 +254,7 @@ def _log_access(request: Request, response: web.Response | None, started: float)
     if not access_log.isEnabledFor(logging.INFO):
         return
     access_log.info(
-        "%s %s %s %s %s -> %s in %.0f ms",
+        "%s %s %s %s %s -> %s in %.0f ms%s",
         request.id,
         request.address,
         request.sender,
@@ -253,6 +262,7 @@ def _log_access(request: Request, response: web.Response | None, started: float)
         _shortened(_ACCESS_TOKEN.sub(r"\1<redacted>", request.uri)),
         "client went away" if response is None else response.status,
         (time.monotonic() - started) * 1000,
+        "" if request.refusal is None else f": {request.refusal.errcode} {request.refusal.message!r:.300}",
     )
 
 

@@ -38,6 +38,7 @@ class Request:
         "raw",
         "raw_path",
         "raw_query",
+        "refusal",
     )
 
     def __init__(self, raw: web.Request, request_id: str, address: str, body_timeout: float) -> None:
@@ -50,6 +51,7 @@ class Request:
         self.path_parameters: dict[str, str] = {}
         self.content: bytes = b""
         self.json: Any = None  # the decoded content of a signed request
+        self.refusal: MatrixError | None = None  # the error that it was answered with
         self._query: dict[str, list[str]] | None = None
         self._requester: Requester | None = None
         self._origin: str | None = None
