@@ -199,5 +199,8 @@ async def test_send_knock(client: FederationClient, peer: Peer) -> None:
     state = [{"type": "m.room.create", "state_key": "", "sender": "@a:a.example", "content": {}}]
     peer.answer("PUT", path("send_knock", ROOM, event.event_id), {"knock_room_state": state})
     assert await membership.send_knock(client, NAME, event) == tuple(state)
-    peer.answer("PUT", path("send_knock", ROOM, event.event_id), {"knock_room_state": ["x"]})
+    # The knock has happened: one bad entry does not undo it.
+    peer.answer("PUT", path("send_knock", ROOM, event.event_id), {"knock_room_state": ["x", *state]})
+    assert await membership.send_knock(client, NAME, event) == tuple(state)
+    peer.answer("PUT", path("send_knock", ROOM, event.event_id), {"knock_room_state": "x"})
     await refused(membership.send_knock(client, NAME, event), "knock_room_state")

@@ -24,6 +24,7 @@ from homeserver.federation.remote.answers import (
     one_pdu,
     optional,
     pdus,
+    valid_items,
 )
 from homeserver.federation.settings import MEGABYTE
 from homeserver.federation.transport import FederationClient, matrix_path
@@ -156,7 +157,7 @@ async def send_knock(client: FederationClient, destination: str, event: Event) -
     """
     path = matrix_path("_matrix", "federation", "v1", "send_knock", event.room_id, event.event_id)
     answer = as_object(destination, await client.request(destination, "PUT", path, body=event.canonical))
-    return items(destination, answer, "knock_room_state", is_object, _MAX_STRIPPED_STATE)
+    return valid_items(destination, answer, "knock_room_state", is_object, _MAX_STRIPPED_STATE)
 
 
 async def _make(
