@@ -257,20 +257,25 @@ async def test_who_leaves_and_comes_back_reads_what_was_said_meanwhile(
     assert set(missed) <= set(view.event_ids)
 
 
-async def test_our_users_invite_those_of_synapse(alice: Person, bob: Person, matrix_org: Synapse) -> None:
-    private = await bob.create_room(preset="private_chat", name="Private", invite=[alice.user_id])
-    view = Follower(alice, private)
-    await view.until(lambda view: view.membership == "invite", "the invite")
-    told = {event["type"]: event["content"] for event in view.invite_state}
-    assert told["m.room.name"] == {"name": "Private"}
-    assert await alice.join(private) == private
-    carol = await newcomer(matrix_org, "carol")
-    await bob.invite(private, carol.user_id)
-    of_carol = Follower(carol, private)
-    await of_carol.until(lambda view: view.membership == "invite", "the invite")
-    await carol.leave(private)
-    await sees_member(bob, private, carol, "leave")
-    await agree(private, alice, bob)
+async def test_invites_cross_both_ways(
+    alice: Person, bob: Person, matrix_org: Synapse, ours: OurServer
+) -> None:
+    carol, dave = await newcomer(matrix_org, "carol"), await newcomer(ours, "dave")
+    for host, guest, refusing in ((alice, bob, dave), (bob, alice, carol)):
+        private = await host.create_room(preset="private_chat", name="Private", invite=[guest.user_id])
+        view = Follower(guest, private)
+        await view.until(lambda view: view.membership == "invite", "the invite")
+        told = {event["type"]: event["content"] for event in view.invite_state}
+        assert told["m.room.name"] == {"name": "Private"}
+        assert told["m.room.member"]["membership"] == "invite"
+        assert await guest.join(private) == private
+        await view.until(lambda view: view.membership == "join", "the join")
+        await host.invite(private, refusing.user_id)
+        view = Follower(refusing, private)
+        await view.until(lambda view: view.membership == "invite", "the second invite")
+        await refusing.leave(private)
+        await sees_member(host, private, refusing, "leave")
+        await agree(private, host, guest)
 
 
 async def test_kicks_and_bans_hold_on_both_sides(
