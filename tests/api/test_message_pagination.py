@@ -227,3 +227,34 @@ async def test_a_page_stops_at_a_gap_in_its_middle(rooms: RoomServer) -> None:
     assert rooms.remote.gaps == []
     await rooms.alice.messages(room_id, dir="b", limit=10)
     assert [place.depth for _, place, _ in rooms.remote.gaps] == [depth - 9]
+
+
+async def test_back_from_a_token_of_sync_comes_what_sync_did_not_show(rooms: RoomServer) -> None:
+    room_id = await filled(rooms)
+    token = (await rooms.alice.sync())["next_batch"]
+    late = await rooms.alice.say(room_id, "late, from a branch far back")
+    await rooms.services.database.write(
+        lambda tx: tx.execute("UPDATE events SET depth = 3 WHERE event_id = $1", late)
+    )
+    shown: list[str] = []
+    start = token
+    while start is not None:
+        page = await rooms.alice.messages(room_id, dir="b", start=start, limit=4)
+        shown += texts(page)
+        start = page.get("end")
+    assert shown == [str(number) for number in range(11, -1, -1)]
+    assert "late, from a branch far back" in texts(await rooms.alice.messages(room_id, dir="b", limit=100))
+
+
+async def test_a_gap_behind_a_token_of_sync_may_be_deeper_than_all_that_is_known(rooms: RoomServer) -> None:
+    room_id = await filled(rooms)
+    token = (await rooms.alice.sync())["next_batch"]
+    room = await rooms.services.database.read(lambda tx: stored_rooms.get(tx, room_id))
+    assert room is not None
+    await rooms.services.database.write(
+        lambda tx: stored_rooms.change_backward_extremities(
+            tx, room.room_nid, add={"$missing": 1_000}, remove=()
+        )
+    )
+    await rooms.alice.messages(room_id, dir="b", start=token, limit=3)
+    assert len(rooms.remote.gaps) == 1
