@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+TOPICS_KEPT = 20_000
+"""Of how many rooms and users it is remembered when they last changed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Committed:
@@ -38,11 +41,17 @@ class Notifier:
         """`position`: where the stream stands at start-up."""
         self._position = position
         self._topics: dict[str, _Topic] = {}
+        # Topics that are not kept have not changed later than this.
+        self._forgotten = position
 
     @property
     def position(self) -> int:
         """The newest position of which we were told that it is committed."""
         return self._position
+
+    def __len__(self) -> int:
+        """How many topics are in memory: those that changed last, and those that somebody waits for."""
+        return len(self._topics)
 
     def committed(self, news: Committed) -> None:
         """Tell of a commit; all who wait for one of its rooms or users wake."""
@@ -53,9 +62,16 @@ class Notifier:
             for waiter in topic.waiters:
                 if not waiter.done():
                     waiter.set_result(None)
+        if len(self._topics) > TOPICS_KEPT:
+            self._forget()
 
     def changed_since(self, topics: Collection[str], after: int) -> bool:
-        """Whether one of these rooms or users changed later than position `after`, as far as this process can tell."""
+        """Whether one of these rooms or users may have changed later than position `after`, as far as this process can tell.
+
+        It says yes of what it has forgotten: a reader who has read up to the present is never told so in vain.
+        """
+        if after < self._forgotten:
+            return True
         return any(topic.changed > after for name in topics if (topic := self._topics.get(name)))
 
     async def wait(self, topics: Collection[str], *, after: int, timeout_ms: int) -> bool:
@@ -65,14 +81,24 @@ class Notifier:
         if timeout_ms <= 0:
             return False
         waiter = asyncio.get_running_loop().create_future()
-        watched = [self._topics.setdefault(name, _Topic()) for name in topics]
-        for topic in watched:
-            topic.waiters.add(waiter)
+        names = set(topics)
+        for name in names:
+            self._topics.setdefault(name, _Topic()).waiters.add(waiter)
         try:
             await asyncio.wait_for(waiter, timeout_ms / 1000)
         except TimeoutError:
             return False
         finally:
-            for topic in watched:
+            for name in names:
+                topic = self._topics[name]
                 topic.waiters.discard(waiter)
+                if not topic.waiters and topic.changed <= self._forgotten:
+                    del self._topics[name]
         return True
+
+    def _forget(self) -> None:
+        """Forget the half of the topics that changed longest ago, but for those that somebody waits for."""
+        idle = sorted((topic.changed, name) for name, topic in self._topics.items() if not topic.waiters)
+        for changed, name in idle[: TOPICS_KEPT // 2]:
+            self._forgotten = max(self._forgotten, changed)
+            del self._topics[name]

@@ -27,6 +27,9 @@ from homeserver.storage.database import Transaction
 from homeserver.storage.events import EventStatus, NewEvent, StoredEvent
 from homeserver.storage.rooms import Room
 
+MAX_REFUSED_BETWEEN = 100
+"""How many refused events are looked through for ends of the graph that lie before an accepted one."""
+
 
 class MissingEvents(Exception):
     """Events that this one refers to are not here; fetch them, or give the state before the event."""
@@ -336,11 +339,27 @@ class GraphWriter:
         )
         if not is_end:
             return
-        for prev in event.prev_event_ids:
-            self._ends.pop(prev, None)
+        await self._leave_behind(event.prev_event_ids)
         if not fills_gap and not await self._is_in_force(event):
             self._ends[event_id] = End(event, after)
         self.current_state = await self._resolved([end.state_after for end in self._ends.values()])
+
+    async def _leave_behind(self, event_ids: Collection[str]) -> None:
+        """Take these events out of the ends, and those that lie before them with only refused events between: a refused event is
+        no end itself and takes none out, until an accepted one is built on it."""
+        refused = (EventStatus.SOFT_FAILED, EventStatus.REJECTED)
+        seen: set[str] = set()
+        level = set(event_ids)
+        while level and self._ends and len(seen) < MAX_REFUSED_BETWEEN:
+            seen |= level
+            below: set[str] = set()
+            rest = [event_id for event_id in level if self._ends.pop(event_id, None) is None]
+            await self._load(rest)
+            for event_id in rest:
+                known = self._known(event_id)
+                if known and known.status in refused:
+                    below.update(known.event.prev_event_ids)
+            level = below - seen
 
     async def _fills_gap(self, event: Event) -> bool:
         """Whether events that we have refer to this one."""

@@ -135,8 +135,7 @@ async def test_events_after_a_rejected_one_are_judged_without_it(services: RoomS
     after = await message(services, room_id, rejected)
     assert await verdict(services, room_id, after) is Verdict.ACCEPTED
     assert ("m.room.name", "") not in await current_state(services, room_id)
-    # the rejected event was no end, so what it was built on stays one
-    assert await ends(services, room_id) == {join.event_id, after.event_id}
+    assert await ends(services, room_id) == {after.event_id}
 
 
 async def test_an_event_that_names_a_rejected_auth_event_is_rejected(services: RoomServices) -> None:
@@ -177,6 +176,23 @@ async def test_a_soft_failed_event_is_no_end_and_not_shown(services: RoomService
     assert await verdict(services, room_id, d) is Verdict.ACCEPTED
     assert await ends(services, room_id) == {d.event_id}
     assert ("m.room.topic", "") not in await current_state(services, room_id)
+
+
+async def test_what_lies_before_refused_events_is_no_end_once_they_are_built_on(
+    services: RoomServices,
+) -> None:
+    room_id, _, b, c = await evading(services)
+    rejected = await event_after(services, room_id, [b], BOB, "m.room.message", TEXT)
+    after_it = await event_after(services, room_id, [rejected, c], BOB, "m.room.message", TEXT, state_of=b)
+    assert [each.verdict for each in await offer(services, room_id, rejected, c, after_it)] == [
+        Verdict.REJECTED,
+        Verdict.SOFT_FAILED,
+        Verdict.REJECTED,
+    ]
+    assert await ends(services, room_id) == {b.event_id}
+    d = await event_after(services, room_id, [after_it], ALICE, "m.room.message", TEXT, state_of=b)
+    assert await verdict(services, room_id, d) is Verdict.ACCEPTED
+    assert await ends(services, room_id) == {d.event_id}
 
 
 async def test_an_event_of_another_room_before_it_refuses_an_event(services: RoomServices) -> None:
