@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from homeserver.core.errors import not_json
-from homeserver.http.decoding import QueryDecoder, convert_body, decode_content
+from homeserver.http.decoding import CLIENT_DEPTH, QueryDecoder, convert_body, decode_content
 from homeserver.http.endpoint import Auth, Endpoint
 from homeserver.http.request import Request
 
@@ -94,7 +94,7 @@ class BoundEndpoint:
         if self._body_type is bytes:
             return request.content
         if request.content:
-            value = request.json if signed else await decode_content(request.content)
+            value = request.json if signed else await decode_content(request.content, max_depth=CLIENT_DEPTH)
         elif isinstance(self._body_type, type) and issubclass(self._body_type, msgspec.Struct):
             # Many clients send nothing where every key is optional; required keys are still missed.
             value = {}

@@ -9,19 +9,23 @@ from typing import Any
 import msgspec
 from msgspec.inspect import ListType, Metadata, SetType, StructType, TupleType, Type, UnionType, type_info
 
-from homeserver.core.canonical_json import CanonicalJSONError, decode_json
+from homeserver.core.canonical_json import MAX_JSON_DEPTH, CanonicalJSONError, decode_json
 from homeserver.core.errors import bad_json, invalid_param, missing_param, not_json
 
 # Decoding more than this on the event loop would hold everyone up.
 LARGE_BODY = 128 * 1024
 
+# What a client sends becomes part of events, which servers wrap in transactions and answers, and those must not be nested too deep
+# for the next server either.
+CLIENT_DEPTH = MAX_JSON_DEPTH - 20
 
-async def decode_content(content: bytes) -> Any:
+
+async def decode_content(content: bytes, *, max_depth: int = MAX_JSON_DEPTH) -> Any:
     """JSON, strictly: UTF-8, no duplicate keys, no lone surrogates, a limited depth. Raises M_NOT_JSON."""
     try:
         if len(content) > LARGE_BODY:
-            return await asyncio.to_thread(decode_json, content)
-        return decode_json(content)
+            return await asyncio.to_thread(decode_json, content, max_depth=max_depth)
+        return decode_json(content, max_depth=max_depth)
     except CanonicalJSONError as error:
         raise not_json(f"The body is not JSON: {error}") from error
 

@@ -94,7 +94,9 @@ class ThirdPartyInvites:
         """
         if len(invites) > MAX_INVITES:
             raise errors.invalid_param(f"At most {MAX_INVITES} invites are taken at once")
-        account = await self._database.read(lambda tx: accounts.get(tx, user_id))
+        account = None
+        if is_valid_user_id(user_id):
+            account = await self._database.read(lambda tx: accounts.get(tx, user_id))
         if account is None or account.is_deactivated:
             raise errors.invalid_param("The mxid is not that of a user of this server")
         await asyncio.gather(*(self._ask_for(user_id, invite) for invite in invites))
