@@ -13,7 +13,7 @@ from homeserver.config import RoomSettings
 from homeserver.core.errors import missing_token
 from homeserver.http import ACCESS_TOKEN, NO_AUTH, Request, endpoint
 from homeserver.http.authentication import access_token_of
-from homeserver.services.public_rooms import PublicRooms, RoomsQuery
+from homeserver.services.public_rooms import PublicRooms, RoomsQuery, SearchBody
 from homeserver.services.sessions import Sessions
 
 VISIBILITY = "/_matrix/client/v3/directory/list/room/{room_id}"
@@ -33,23 +33,6 @@ class ServerQuery(Struct):
     """Of which server."""
 
     server: str | None = None
-
-
-class RoomsFilter(Struct):
-    """Which rooms; `room_types` may hold null, for rooms without a type."""
-
-    generic_search_term: str | None = None
-    room_types: list[str | None] | None = None
-
-
-class PublicRoomsBody(Struct):
-    """The body of the search for rooms."""
-
-    limit: Limit | None = None
-    since: str | None = None
-    filter: RoomsFilter | None = None
-    include_all_networks: bool | None = None
-    third_party_instance_id: str | None = None
 
 
 class VisibilityBody(Struct):
@@ -106,20 +89,10 @@ async def get_public_rooms(
     "POST", "/_matrix/client/v3/publicRooms", auth=ACCESS_TOKEN, aliases=("/_matrix/client/r0/publicRooms",)
 )
 async def query_public_rooms(
-    query: ServerQuery, body: PublicRoomsBody, public_rooms: PublicRooms
+    query: ServerQuery, body: SearchBody, public_rooms: PublicRooms
 ) -> dict[str, Any]:
     """Search a server's directory.
 
     Spec: https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3publicrooms
     """
-    wanted = body.filter or RoomsFilter()
-    types = None if wanted.room_types is None else tuple(wanted.room_types)
-    asked = RoomsQuery(
-        body.limit,
-        body.since,
-        wanted.generic_search_term,
-        types,
-        include_all_networks=bool(body.include_all_networks),
-        third_party_instance_id=body.third_party_instance_id,
-    )
-    return await public_rooms.page(query.server, asked)
+    return await public_rooms.page(query.server, body.query())

@@ -14,7 +14,6 @@ OLDER_NAMES = {
 
 NOT_YET_EFFECTIVE = frozenset(
     {
-        "allow_public_rooms_over_federation",
         "app_service_config_files",
         "max_upload_size",
         "media_store_path",

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+from msgspec import Meta, Struct
 
 from homeserver.core.errors import forbidden, invalid_param, not_found
 from homeserver.core.events import Event, StateKey
@@ -49,6 +51,35 @@ class RoomsQuery:
     room_types: tuple[str | None, ...] | None = None
     include_all_networks: bool = False
     third_party_instance_id: str | None = None
+
+
+class RoomsFilter(Struct):
+    """Which rooms; `room_types` may hold null, for rooms without a type."""
+
+    generic_search_term: str | None = None
+    room_types: list[str | None] | None = None
+
+
+class SearchBody(Struct):
+    """The body of a search for rooms, the same from clients and from servers."""
+
+    limit: Annotated[int, Meta(ge=0)] | None = None
+    since: str | None = None
+    filter: RoomsFilter | None = None
+    include_all_networks: bool | None = None
+    third_party_instance_id: str | None = None
+
+    def query(self) -> RoomsQuery:
+        """What is asked for."""
+        wanted = self.filter or RoomsFilter()
+        return RoomsQuery(
+            self.limit,
+            self.since,
+            wanted.generic_search_term,
+            None if wanted.room_types is None else tuple(wanted.room_types),
+            include_all_networks=bool(self.include_all_networks),
+            third_party_instance_id=self.third_party_instance_id,
+        )
 
 
 class RemoteRooms(Protocol):

@@ -13,7 +13,7 @@ from multidict import CIMultiDictProxy
 from signedjson.key import generate_signing_key
 
 from homeserver import federation_api
-from homeserver.config.settings import ServerSettings
+from homeserver.config.settings import FederationSettings, ServerSettings
 from homeserver.core.backoff import BackoffPolicy
 from homeserver.core.errors import not_found
 from homeserver.core.events import Event
@@ -46,9 +46,11 @@ from homeserver.services.membership import Membership
 from homeserver.services.notifier import Committed, Notifier
 from homeserver.services.outside_events import OutsideEvents
 from homeserver.services.outside_rooms import OutsideRooms
+from homeserver.services.public_rooms import PublicRooms
 from homeserver.services.published_keys import PublishedKeys
 from homeserver.services.received_events import ReceivedEvents
 from homeserver.services.remote_memberships import RemoteMemberships
+from homeserver.services.remote_rooms import RemoteRooms
 from homeserver.services.resident import Resident
 from homeserver.services.room_imports import RoomImports
 from homeserver.services.room_inbox import RoomInbox
@@ -167,6 +169,8 @@ class FederatingServer:
             HistoryAnswers(database, self.states),
             StateAnswers(database, self.states),
             PublishedKeys(own, self.key_ring, now_ms, 24 * 3_600_000),
+            PublicRooms(database, self.states, identity, RemoteRooms(client)),
+            FederationSettings(allow_public_rooms_over_federation=True),
             FederationQueries(self.server_name, self._find_alias, self._find_profile, profiles_allowed=True),
             ServerSettings(
                 server_name=self.server_name,  # type: ignore[arg-type]
