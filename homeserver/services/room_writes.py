@@ -20,8 +20,9 @@ ATTEMPTS = 20
 class RoomWrites:
     """Runs units of work on rooms.
 
-    A lock a room keeps the writers of this process from moving the room under each other; that they may still lose to another
-    process is what RoomMoved and the repetition are for.
+    On PostgreSQL a lock a room keeps the writers of this process from moving the room under each other; that they may still lose
+    to another process is what RoomMoved and the repetition are for. SQLite runs all units one after the other anyway, and those
+    of one room share a commit like any others.
     """
 
     def __init__(self, database: Database, after_commit: Callable[[Committed], None]) -> None:
@@ -42,16 +43,21 @@ class RoomWrites:
         return await self._database.read(work)
 
     async def _run(self, room_id: str, work: Work[T]) -> T:
+        if self._database.dialect == "sqlite":
+            return await self._attempts(work)
         lock = self._locks.setdefault(room_id, asyncio.Lock())
         async with lock:
-            for attempt in range(ATTEMPTS):
-                try:
-                    result, committed = await self._database.write(work)
-                except RoomMoved:
-                    if attempt == ATTEMPTS - 1:
-                        raise
-                    continue
-                if committed is not None:
-                    self._after_commit(committed)
-                return result
+            return await self._attempts(work)
+
+    async def _attempts(self, work: Work[T]) -> T:
+        for attempt in range(ATTEMPTS):
+            try:
+                result, committed = await self._database.write(work)
+            except RoomMoved:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                continue
+            if committed is not None:
+                self._after_commit(committed)
+            return result
         raise AssertionError("unreachable: the last attempt returns or raises")

@@ -10,6 +10,7 @@ from homeserver.core.auth_rules import auth_keys
 from homeserver.core.canonical_json import CanonicalJSONError, encode_canonical
 from homeserver.core.errors import InvalidEvent
 from homeserver.core.events import Event, EventReference, StateKey, make_event, reference_to
+from homeserver.core.power_levels import CREATE
 from homeserver.core.room_versions import EventIDFormat, RoomRules, rules_for
 from homeserver.core.state_map import EMPTY, Digest
 from homeserver.services.clock import Clock
@@ -212,10 +213,10 @@ class Timeline:
         ends = ends[:MAX_PREV_EVENTS]
         before = await writer.resolved_ends([end.event.event_id for end in ends])
         keys = auth_keys(writer.room.rules, draft.type, draft.sender, draft.state_key, draft.content)
-        auth = await writer.state_events(before, keys)
+        auth = await writer.state_events(before, keys | {CREATE})  # all that the rules will ask for, with one query
         return Fields(
             [reference_to(end.event) for end in ends],
-            [reference_to(event) for event in auth.values()],
+            [reference_to(event) for key, event in auth.items() if key in keys],
             max((end.event.depth for end in ends), default=0) + 1,
             before,
         )
