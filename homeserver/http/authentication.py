@@ -48,11 +48,15 @@ class Authenticators:
 def access_token_of(request: Request) -> str | None:
     """The access token of a request: from the Authorization header, or the deprecated query parameter.
 
+    Raises M_UNKNOWN_TOKEN for what cannot be one.
+
     Spec: https://spec.matrix.org/v1.19/client-server-api/#using-access-tokens
     """
     for header in request.headers.getall("Authorization", ()):
         scheme, _, token = header.strip().partition(" ")
         if scheme.lower() == "bearer" and token.strip():
+            if not token.isascii():  # aiohttp hands such bytes of a header through as lone surrogates
+                raise unknown_token("Unrecognised access token")
             return token.strip()
     for token in request.query.get("access_token", ()):
         if token:
@@ -84,6 +88,4 @@ async def authenticate(request: Request, endpoint: Endpoint, authenticators: Aut
         return
     if authenticators.access_token is None:
         raise unknown_token("Access tokens are not accepted here")
-    if not token.isascii():  # aiohttp hands such bytes of a header through as lone surrogates
-        raise unknown_token("Unrecognised access token")
     request.authenticated_as(await authenticators.access_token(token, request))

@@ -28,8 +28,8 @@ from tests.support.federation_peer import Asked, FederationPeer, PeerRoom
 from .nonsense import deep
 from .whole import V3, WholeServer, compact, create_room, history, membership, say, send_path
 
-MEMORY_LIMIT = 700 << 20
-"""How much more memory a gigabyte as an answer may cost: the 256 MiB that a join may have, and what reading them takes."""
+MEMORY_LIMIT = 400 << 20
+"""How much more memory a gigabyte as an answer may cost: the 150 MiB that a join may have, twice while it is put together."""
 
 
 @pytest.fixture(autouse=True)

@@ -61,6 +61,9 @@ async def test_access_tokens(ours: WholeServer) -> None:
             answer = await exchange(ours, "GET", f"{V3}/account/whoami", header)
             assert answer.status == 401, (header, answer.content)
             assert answer.errcode in ("M_UNKNOWN_TOKEN", "M_MISSING_TOKEN"), (header, answer.content)
+            # Where no token is needed.
+            answer = await exchange(ours, "GET", f"{V3}/publicRooms", header)
+            assert answer.status in (200, 401), (header, answer.content)
 
 
 async def test_signatures_of_requests(ours: WholeServer, peer: FederationPeer) -> None:
