@@ -301,8 +301,3 @@ def _body(endpoint: Endpoint, body_type: Any, scene: Scene) -> st.SearchStrategy
             rest = of_type(inspect.type_info(body_type), "", scene)
             return st.tuples(rest, auth).map(lambda pair: {**pair[0], "auth": pair[1]})
     return of_type(inspect.type_info(body_type), "", scene)
-
-
-def shown(request: FuzzedRequest) -> str:
-    """For the log of a failure."""
-    return json.dumps([request.method, request.target, repr(request.body)])

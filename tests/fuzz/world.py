@@ -66,7 +66,9 @@ class _Connection(http.client.HTTPConnection):
 class World:
     """See the module. Used from the test's thread."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, logged: list[str]) -> None:
+        """`logged`: the complaints so far."""
+        self.logged = logged
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._stack = AsyncExitStack()
@@ -79,11 +81,10 @@ class World:
     def running(cls, directory: Path) -> Iterator[World]:
         """Starts it and stops it; no error may be logged meanwhile, and the database must be sound in the end."""
         with complaints() as logged:
-            world = cls(directory)
+            world = cls(directory, logged)
             world._thread.start()
             try:
                 world.run(world._start())
-                world.logged = logged
                 yield world
                 assert world.run(world.ours.violations(), seconds=120) == []
             finally:
