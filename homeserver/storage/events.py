@@ -280,7 +280,7 @@ async def page(
     first.
     """
     compare, order = ("<=", "DESC") if backwards else (">", "ASC")
-    end = Place(2**62, 2**62) if backwards else Place(-1, -(2**62))
+    end = Place(2**63 - 1, 2**62) if backwards else Place(-1, -(2**62))
     at = start or end
     until = at.until if backwards and at.until is not None else 2**62
     rows = await tx.fetch(
