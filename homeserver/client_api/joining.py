@@ -9,14 +9,15 @@ from typing import Any
 
 from msgspec import Struct
 
-from homeserver.core.errors import MatrixError, invalid_param
+from homeserver.core.errors import invalid_param
 from homeserver.core.identifiers import is_valid_room_id
 from homeserver.http import ACCESS_TOKEN, Request, endpoint
 from homeserver.services.membership import Membership
+from homeserver.services.third_party_invites import ThirdPartyInvites
 
 
 class JoinBody(Struct):
-    """Why, and the proof for an invite by a third-party identifier, of which this server has none."""
+    """Why, and the proof that an invite by third-party identifier is the user's."""
 
     reason: str | None = None
     third_party_signed: dict[str, Any] | None = None
@@ -37,7 +38,7 @@ class JoinQuery(Struct):
     limit="rc_joins.local",
 )
 async def join_room_by_id(
-    request: Request, room_id: str, body: JoinBody, membership: Membership
+    request: Request, room_id: str, body: JoinBody, membership: Membership, invites: ThirdPartyInvites
 ) -> dict[str, Any]:
     """Join a room by its ID.
 
@@ -45,8 +46,10 @@ async def join_room_by_id(
     """
     if not is_valid_room_id(room_id):
         raise invalid_param(f"{room_id[:300]!r} is not a room ID")
-    _refuse_third_party(body)
-    return {"room_id": await membership.join(request.requester.user_id, room_id, reason=body.reason)}
+    user_id = request.requester.user_id
+    if body.third_party_signed is not None:
+        await invites.redeem(user_id, room_id, body.third_party_signed)
+    return {"room_id": await membership.join(user_id, room_id, reason=body.reason)}
 
 
 @endpoint(
@@ -57,20 +60,19 @@ async def join_room_by_id(
     limit="rc_joins.local",
 )
 async def join_room(
-    request: Request, room_id_or_alias: str, query: JoinQuery, body: JoinBody, membership: Membership
+    request: Request,
+    room_id_or_alias: str,
+    query: JoinQuery,
+    body: JoinBody,
+    membership: Membership,
+    invites: ThirdPartyInvites,
 ) -> dict[str, Any]:
     """Join a room by its ID or an alias.
 
     Spec: https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3joinroomidoralias
     """
-    _refuse_third_party(body)
-    via = query.via or query.server_name
-    return {"room_id": await membership.join(request.requester.user_id, room_id_or_alias, via, body.reason)}
-
-
-def _refuse_third_party(body: JoinBody) -> None:
-    # "the homeserver must verify that it matches a pending m.room.third_party_invite event": it makes none.
+    user_id = request.requester.user_id
+    room_id, servers = await membership.room(room_id_or_alias, query.via or query.server_name)
     if body.third_party_signed is not None:
-        raise MatrixError(
-            "M_THREEPID_NOT_FOUND", "This homeserver does not support invites by third-party identifier", 403
-        )
+        await invites.redeem(user_id, room_id, body.third_party_signed)
+    return {"room_id": await membership.join(user_id, room_id, servers, body.reason)}

@@ -81,7 +81,7 @@ class Membership:
 
         Joining a room that the user is in does nothing. Raises M_FORBIDDEN with the rule, M_NOT_FOUND, M_INVALID_PARAM.
         """
-        room_id, servers = await self._room(room_id_or_alias, via)
+        room_id, servers = await self.room(room_id_or_alias, via)
         content = {**await self._profiles.fields(user_id), **(extra or {}), "membership": "join"}
         if reason is not None:
             content["reason"] = reason
@@ -128,7 +128,7 @@ class Membership:
 
         Spec: https://spec.matrix.org/v1.19/client-server-api/#knocking-on-rooms
         """
-        room_id, servers = await self._room(room_id_or_alias, via)
+        room_id, servers = await self.room(room_id_or_alias, via)
         content: dict[str, Any] = {**await self._profiles.fields(user_id), "membership": "knock"}
         if reason is not None:
             content["reason"] = reason
@@ -217,6 +217,16 @@ class Membership:
 
         await self._database.write(work)
 
+    async def room(self, room_id_or_alias: str, via: Sequence[str]) -> tuple[str, list[str]]:
+        """The ID of a room, and the other servers to reach it by. Raises M_NOT_FOUND, M_INVALID_PARAM."""
+        room_id, servers = room_id_or_alias, list(via)
+        if is_valid_room_alias(room_id_or_alias):
+            room_id, found = await self._aliases.resolve(room_id_or_alias)
+            servers += found
+        elif not is_valid_room_id(room_id_or_alias):
+            raise errors.invalid_param(f"{room_id_or_alias[:300]!r} is neither a room ID nor an alias")
+        return room_id, [server for server in dict.fromkeys(servers) if server != self._identity.server_name]
+
     async def joined_rooms(self, user_id: str) -> list[str]:
         """The IDs of the rooms that the user is joined to."""
         mine = await self._database.read(lambda tx: memberships.of_user(tx, user_id, ("join",)))
@@ -232,16 +242,6 @@ class Membership:
             except MatrixError as refused:
                 if refused.errcode != "M_FORBIDDEN":
                     raise
-
-    async def _room(self, room_id_or_alias: str, via: Sequence[str]) -> tuple[str, list[str]]:
-        """The room ID, and the other servers to reach the room by."""
-        room_id, servers = room_id_or_alias, list(via)
-        if is_valid_room_alias(room_id_or_alias):
-            room_id, found = await self._aliases.resolve(room_id_or_alias)
-            servers += found
-        elif not is_valid_room_id(room_id_or_alias):
-            raise errors.invalid_param(f"{room_id_or_alias[:300]!r} is neither a room ID nor an alias")
-        return room_id, [server for server in dict.fromkeys(servers) if server != self._identity.server_name]
 
     async def _is_here(self, tx: Transaction, room_id: str) -> bool:
         """Whether a user of ours is in the room."""

@@ -32,7 +32,10 @@ MAX_INVITES = 20
 
 @dataclass(frozen=True, slots=True)
 class PendingInvite:
-    """An invite that waited. signed: what the identity server has signed, with `mxid`, `token` and `signatures`."""
+    """An invite that waited. signed: what the identity server has signed, with `mxid`, `token` and `signatures`.
+
+    It is passed on as it is: the signature covers whatever else it says.
+    """
 
     mxid: str
     room_id: str
@@ -101,6 +104,27 @@ class ThirdPartyInvites:
             raise errors.invalid_param("The mxid is not that of a user of this server")
         await asyncio.gather(*(self._ask_for(user_id, invite) for invite in invites))
 
+    async def redeem(self, user_id: str, room_id: str, signed: Mapping[str, Any]) -> None:
+        """Have a user of ours invited to a room, with the proof that a third-party invite to it is the user's.
+
+        signed: with `sender`, who made the third-party invite. Raises MatrixError: M_INVALID_PARAM, M_FORBIDDEN,
+        M_THREEPID_NOT_FOUND when the room has no such invite.
+        Spec: https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3joinroomidoralias
+        """
+        sender = signed.get("sender")
+        if signed.get("mxid") != user_id or not is_valid_user_id(sender):
+            raise errors.invalid_param("third_party_signed is not for this user, or names no sender")
+        if self._identity.is_ours(str(sender)):
+            await self._invite(room_id, str(sender), user_id, signed)
+            return
+        try:
+            await self._ask_their_server(user_id, PendingInvite(user_id, room_id, str(sender), signed))
+        except FederationError as failure:
+            told = f"{failure.destination} does not turn the third-party invite into one: {failure.reason}"
+            if failure.errcode and failure.status in (400, 403, 404):
+                raise MatrixError(failure.errcode, told, failure.status) from failure
+            raise errors.unknown(told, 502) from failure
+
     async def _ask_for(self, user_id: str, invite: PendingInvite) -> None:
         if invite.mxid != user_id or not is_valid_room_id(invite.room_id):
             log.info("a third-party invite for %s is not for that user, or to no room", user_id)
@@ -140,18 +164,17 @@ class ThirdPartyInvites:
         """The invite, with the name that the third-party invite gave to who is invited."""
         token = signed.get("token")
         offer = await self._database.read(lambda tx: self._offer(tx, room_id, token))
-        invite: dict[str, Any] = {
-            "display_name": offer,
-            "signed": {name: signed[name] for name in ("mxid", "token", "signatures") if name in signed},
-        }
+        invite: dict[str, Any] = {"display_name": offer, "signed": dict(signed)}
         await self._invitations.invite(room_id, sender, user_id, {"third_party_invite": invite})
 
     async def _offer(self, tx: Transaction, room_id: str, token: Any) -> str:
         room = await rooms.get(tx, room_id)
-        if room is None or not isinstance(token, str):
-            raise errors.forbidden(f"There is no such third-party invite to the room {room_id}")
-        event = await self._states.event(tx, room.current_state, "m.room.third_party_invite", token)
+        event = None
+        if room is not None and isinstance(token, str):
+            event = await self._states.event(tx, room.current_state, "m.room.third_party_invite", token)
         name = event.content.get("display_name") if event else None
-        if event is None or not isinstance(name, str):
-            raise errors.forbidden(f"There is no such third-party invite to the room {room_id}")
+        if not isinstance(name, str):
+            raise MatrixError(
+                "M_THREEPID_NOT_FOUND", f"The room {room_id} has no third-party invite with this token", 403
+            )
         return name

@@ -1,10 +1,15 @@
 """Joining rooms by ID and by alias, here and through other servers."""
 
+from typing import Any
 from urllib.parse import quote
 
 import pytest
+from signedjson.key import generate_signing_key
+from unpaddedbase64 import encode_base64
 
-from tests.support.room_server import BOB, RoomServer
+from homeserver.core.signing import sign_json
+from tests.support.client import Answer
+from tests.support.room_server import ALICE, BOB, CAROL, RoomServer
 
 ELSEWHERE = "!far:theirs.test"
 
@@ -93,11 +98,25 @@ async def test_what_is_no_room_is_refused(rooms: RoomServer) -> None:
 
 
 @pytest.mark.parametrize("path", ["/rooms/{}/join", "/join/{}"])
-async def test_third_party_invites_are_refused(rooms: RoomServer, path: str) -> None:
-    room_id = await rooms.alice.create(preset="public_chat")
-    signed = {"sender": BOB, "mxid": BOB, "token": "t", "signatures": {}}
-    answer = await rooms.bob.post(path.format(quote(room_id)), {"third_party_signed": signed})
-    answer.refused(403, "M_THREEPID_NOT_FOUND")
+async def test_a_third_party_invite_is_taken_up(rooms: RoomServer, path: str) -> None:
+    room_id = await rooms.alice.create(preset="private_chat")
+    key = generate_signing_key("0")
+    public_key = encode_base64(key.verify_key.encode())
+    offer = {"display_name": "b...", "key_validity_url": "https://id.test/", "public_key": public_key}
+    (await rooms.alice.set_state(room_id, "m.room.third_party_invite", offer, "t")).ok()
+    claim = {"sender": ALICE, "mxid": BOB, "token": "t"}
+
+    async def join(signed: Any) -> Answer:
+        return await rooms.bob.post(path.format(quote(room_id)), {"third_party_signed": signed})
+
+    (await join(sign_json(claim, "id.test", generate_signing_key("1")))).refused(403, "M_FORBIDDEN")
+    (await join(sign_json(claim | {"mxid": CAROL}, "id.test", key))).refused(400, "M_INVALID_PARAM")
+    other = sign_json(claim | {"token": "other"}, "id.test", key)
+    (await join(other)).refused(403, "M_THREEPID_NOT_FOUND")
+    assert (await join(sign_json(claim, "id.test", key))).ok() == {"room_id": room_id}
+    before = (await rooms.bob.get(f"/rooms/{quote(room_id)}/messages", dir="b")).ok()["chunk"]
+    invite = next(event for event in before if event["content"].get("membership") == "invite")
+    assert invite["content"]["third_party_invite"]["display_name"] == "b..."
 
 
 async def test_the_reason_is_text(rooms: RoomServer) -> None:

@@ -37,7 +37,8 @@ def offer() -> dict[str, Any]:
 
 def signed(user_id: str, key: Any = IDENTITY_KEY, token: str = "token") -> dict[str, Any]:
     """What the identity server vouches for."""
-    return sign_json({"mxid": user_id, "token": token}, IDENTITY_SERVER, key)
+    claim = {"mxid": user_id, "token": token, "sender": "@said:identity.test"}
+    return sign_json(claim, IDENTITY_SERVER, key)
 
 
 async def room_with_offer(ours: FederatingServer, version: str = "10") -> str:
@@ -91,7 +92,10 @@ async def test_exchanges_that_are_refused(ours: FederatingServer, peer: Federati
             partial(room_id, host, bob, signed(bob, generate_signing_key("1"))),
             "M_FORBIDDEN",
         ),
-        "an unknown token": (partial(room_id, host, bob, signed(bob, token="x")), "M_FORBIDDEN"),
+        "an unknown token": (
+            partial(room_id, host, bob, signed(bob, token="x")),
+            "M_THREEPID_NOT_FOUND",
+        ),
     }
     for what, (body, errcode) in wrong.items():
         with pytest.raises(FederationError) as caught:

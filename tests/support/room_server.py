@@ -40,6 +40,7 @@ from homeserver.services.room_creation import RoomCreation
 from homeserver.services.room_reads import RoomReads
 from homeserver.services.room_sending import RoomSending
 from homeserver.services.sessions import Sessions
+from homeserver.services.third_party_invites import ThirdPartyInvites
 from tests.support.client import Answer, Client, serving
 from tests.support.rooms import RoomServices, open_sqlite
 
@@ -239,6 +240,7 @@ def room_services(services: RoomServices, remote: RemoteServer, settings: RoomSe
         Sessions(database, clock),
         directory,
         membership,
+        ThirdPartyInvites(database, states, invitations, identity, client),
         services.sync,
     ]
 
