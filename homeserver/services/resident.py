@@ -109,7 +109,7 @@ class Resident:
             event = await self._timeline.template(tx, room, draft)
             return {"room_version": room.version, "event": {**event, "origin": self._identity.server_name}}
 
-        return await self._database.read(work)
+        return await self._database.write(work)
 
     async def send_join(self, origin: str, room_id: str, event_id: str, pdu: Mapping[str, Any]) -> JoinAnswer:
         """Take a signed join event into the room and send it on to the room's other servers.

@@ -153,21 +153,22 @@ class Timeline:
         Raises M_FORBIDDEN when the auth rules refuse it.
         """
 
-        async def work(tx: Transaction) -> Event:
+        async def work(tx: Transaction) -> tuple[Event, None]:
             writer = await self._open(tx, room_id)
             fields = await self._fields(writer, draft)
             event = self._make(writer.room.rules, room_id, draft, fields)
             refusal = await writer.refusal(event)
             if refusal:
                 raise errors.forbidden(refusal.reason)
-            return event
+            return event, None
 
-        return await self._writes.read(work)
+        return await self._writes.run(room_id, work)  # not a read: see `template`
 
     async def template(self, tx: Transaction, room: Room, draft: Draft) -> dict[str, Any]:
         """The unsigned event that another server asks for with make_join, make_leave or make_knock.
 
         It has no hashes and no signatures; whoever asked completes and signs it. Raises MatrixError when the auth rules refuse it.
+        `tx` must be able to write: where the room has more ends than an event can follow, the state after some of them may be new.
         """
         writer = await GraphWriter.open(tx, self._states, self._identity.server_name, room)
         fields = await self._fields(writer, draft)
@@ -213,7 +214,9 @@ class Timeline:
         ends = ends[:MAX_PREV_EVENTS]
         before = await writer.resolved_ends([end.event.event_id for end in ends])
         keys = auth_keys(writer.room.rules, draft.type, draft.sender, draft.state_key, draft.content)
-        auth = await writer.state_events(before, keys | {CREATE})  # all that the rules will ask for, with one query
+        auth = await writer.state_events(
+            before, keys | {CREATE}
+        )  # all that the rules will ask for, with one query
         return Fields(
             [reference_to(end.event) for end in ends],
             [reference_to(event) for key, event in auth.items() if key in keys],
