@@ -27,12 +27,13 @@ MAX_SERVERS = 20
 ENOUGH_REFUSALS = 3
 
 # "may be passed through to clients": what a resident says of the user rather than of itself. With the status that belongs to it:
-# the one that it came with may be anything.
+# the one that it came with may be anything. Of several answers the client is told the first of this list: who cannot tell has less
+# to say than who refuses.
 TELLING = {
-    "M_FORBIDDEN": 403,
-    "M_UNABLE_TO_AUTHORISE_JOIN": 400,
-    "M_UNABLE_TO_GRANT_JOIN": 400,
     "M_INCOMPATIBLE_ROOM_VERSION": 400,
+    "M_FORBIDDEN": 403,
+    "M_UNABLE_TO_GRANT_JOIN": 400,
+    "M_UNABLE_TO_AUTHORISE_JOIN": 400,
 }
 
 
@@ -134,11 +135,12 @@ def failed(what: str, attempts: Sequence[Attempt]) -> MatrixError:
     """What the client is told: a refusal of the user as it is, else all that was tried. what: "join !room"."""
     tried = "; ".join(str(attempt) for attempt in attempts)
     told = f"Could not {what}. Tried {tried}"
-    for attempt in attempts:
-        if attempt.answer and attempt.answer.errcode in TELLING:
-            version = (attempt.answer.body or {}).get("room_version")
+    answers = {attempt.answer.errcode: attempt.answer for attempt in attempts if attempt.answer}
+    for errcode, status in TELLING.items():
+        if errcode in answers:
+            version = (answers[errcode].body or {}).get("room_version")
             extra = {"room_version": version[:32]} if isinstance(version, str) else {}
-            return MatrixError(attempt.answer.errcode, told, TELLING[attempt.answer.errcode], **extra)
+            return MatrixError(errcode, told, status, **extra)
     if all(attempt.answer and attempt.answer.status == 404 for attempt in attempts):
         return errors.not_found(told)
     return errors.unknown(told, 502)
