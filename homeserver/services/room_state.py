@@ -4,12 +4,12 @@ Every function runs inside a unit of work: it awaits nothing but `tx`.
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 
 from homeserver.core.events import Event, StateKey
 from homeserver.core.room_versions import RoomRules
 from homeserver.core.state_map import EMPTY, Digest
-from homeserver.core.state_resolution import resolve
+from homeserver.core.state_resolution import SharedEntries, resolve_differing
 from homeserver.storage import events as stored_events
 from homeserver.storage import state
 from homeserver.storage.database import Transaction
@@ -92,9 +92,7 @@ class RoomStates:
             return next(iter(distinct))
         changes = self._resolved.get(distinct)
         if changes is None:
-            state_sets = [await self.all_ids(tx, root) for root in sorted(distinct)]
-            result = await _drive(tx, rules, state_sets, unstored)
-            changes = _changes(state_sets[0], result)
+            changes = await self._resolution(tx, rules, sorted(distinct), unstored)
             self._resolved[distinct] = changes
             if len(self._resolved) > RESOLUTIONS_KEPT:
                 self._resolved.popitem(last=False)
@@ -102,32 +100,54 @@ class RoomStates:
             self._resolved.move_to_end(distinct)
         return await self.changed(tx, min(distinct), changes)
 
+    async def _resolution(
+        self,
+        tx: Transaction,
+        rules: RoomRules,
+        roots: Sequence[Digest],
+        unstored: Mapping[str, NewEvent],
+    ) -> dict[StateKey, str | None]:
+        """What has to be changed in the first of at least two states to get their resolution. Reads only what differs."""
+        base, *others = roots
+        differences = [await self.changes(tx, base, other) for other in others]
+        first = {key: old for each in differences for key, (old, _) in each.items()}
+        sets = [first, *({**first, **{key: new for key, (_, new) in each.items()}} for each in differences)]
+        differing = [
+            {key: event_id for key, event_id in each.items() if event_id is not None} for each in sets
+        ]
+        rejected: set[str] = set()
+        steps = resolve_differing(rules, differing, rejected=rejected)
+        try:
+            wanted = next(steps)
+            while True:
+                if isinstance(wanted, SharedEntries):
+                    wanted = steps.send(await self._shared(tx, base, wanted.keys, first))
+                else:
+                    wanted = steps.send(await _events(tx, wanted, unstored, rejected))
+        except StopIteration as done:
+            result: dict[StateKey, str] = done.value
+        changes = {key: result.get(key) for key in first.keys() | result.keys()}
+        return {key: event_id for key, event_id in changes.items() if event_id != first.get(key)}
 
-def _changes(base: Mapping[StateKey, str], result: Mapping[StateKey, str]) -> dict[StateKey, str | None]:
-    """What makes `result` of `base`."""
-    changes: dict[StateKey, str | None] = {key: None for key in base if key not in result}
-    changes.update((key, event_id) for key, event_id in result.items() if base.get(key) != event_id)
-    return changes
+    async def _shared(
+        self,
+        tx: Transaction,
+        root: Digest,
+        keys: Collection[StateKey] | None,
+        differing: Container[StateKey],
+    ) -> dict[StateKey, str]:
+        """The entries that a state shares with those that it differs from in `differing`; `keys` None: all of them."""
+        found = await self.all_ids(tx, root) if keys is None else await self.ids(tx, root, keys)
+        return {key: event_id for key, event_id in found.items() if key not in differing}
 
 
-async def _drive(
-    tx: Transaction,
-    rules: RoomRules,
-    state_sets: Sequence[Mapping[StateKey, str]],
-    unstored: Mapping[str, NewEvent],
-) -> dict[StateKey, str]:
-    """Run state resolution, fetching the events that it asks for."""
-    rejected: set[str] = set()
-    steps = resolve(rules, state_sets, rejected=rejected)
-    try:
-        wanted = next(steps)
-        while True:
-            found: dict[str, StoredEvent | NewEvent] = {
-                event_id: unstored[event_id] for event_id in wanted if event_id in unstored
-            }
-            found.update(await stored_events.get_many(tx, [each for each in wanted if each not in found]))
-            rejected.update(each for each, event in found.items() if event.status is EventStatus.REJECTED)
-            wanted = steps.send({event_id: event.event for event_id, event in found.items()})
-    except StopIteration as done:
-        result: dict[StateKey, str] = done.value
-        return result
+async def _events(
+    tx: Transaction, wanted: Collection[str], unstored: Mapping[str, NewEvent], rejected: set[str]
+) -> dict[str, Event]:
+    """Events that state resolution asks for; notes those among them that were rejected."""
+    found: dict[str, StoredEvent | NewEvent] = {
+        event_id: unstored[event_id] for event_id in wanted if event_id in unstored
+    }
+    found.update(await stored_events.get_many(tx, [each for each in wanted if each not in found]))
+    rejected.update(each for each, event in found.items() if event.status is EventStatus.REJECTED)
+    return {event_id: event.event for event_id, event in found.items()}

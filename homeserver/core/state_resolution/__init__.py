@@ -9,13 +9,13 @@ from collections.abc import Container, Mapping, Sequence
 
 from homeserver.core.events import StateKey
 from homeserver.core.room_versions import RoomRules, StateResolution
-from homeserver.core.state_resolution.conflicts import distinct
-from homeserver.core.state_resolution.steps import Answer, CitedBy, Steps
+from homeserver.core.state_resolution.conflicts import distinct, divide
+from homeserver.core.state_resolution.steps import Answer, CitedBy, SharedEntries, Steps, Unconflicted
 from homeserver.core.state_resolution.v1 import resolve_v1
 from homeserver.core.state_resolution.v2 import resolve_v2
 from homeserver.core.state_resolution.v2_1 import resolve_v2_1
 
-__all__ = ["Answer", "CitedBy", "Steps", "resolve"]
+__all__ = ["Answer", "CitedBy", "SharedEntries", "Steps", "resolve", "resolve_differing"]
 
 
 def resolve(
@@ -41,10 +41,28 @@ def resolve(
     sets = distinct(state_sets)
     if len(sets) <= 1:
         return dict(sets[0]) if sets else {}
-    match rules.state_resolution:
-        case StateResolution.V1:
-            return (yield from resolve_v1(sets))
-        case StateResolution.V2:
-            return (yield from resolve_v2(sets, rejected=rejected, citing=citing))
-        case StateResolution.V2_1:
-            return (yield from resolve_v2_1(sets, rejected=rejected, citing=citing))
+    if rules.state_resolution is StateResolution.V1:
+        return (yield from resolve_v1(sets, Unconflicted({}, is_whole=True)))
+    conflicts = divide(sets)
+    resolve_them = resolve_v2 if rules.state_resolution is StateResolution.V2 else resolve_v2_1
+    result = yield from resolve_them(conflicts, rejected=rejected, citing=citing)
+    return result | conflicts.unconflicted.entries
+
+
+def resolve_differing(
+    rules: RoomRules,
+    differing: Sequence[Mapping[StateKey, str]],
+    *,
+    rejected: Container[str] = frozenset(),
+    citing: bool = False,
+) -> Steps[dict[StateKey, str]]:
+    """The same for at least two sets of which only the entries are given that not all of them share.
+
+    So a large state need not be loaded for the few entries in which its versions differ. What they share is asked for where it
+    is needed: the caller also answers `SharedEntries`. The result has no entry that they share.
+    """
+    if rules.state_resolution is StateResolution.V1:
+        return (yield from resolve_v1(differing, Unconflicted({}, is_whole=False)))
+    conflicts = divide(differing, are_whole=False)
+    resolve_them = resolve_v2 if rules.state_resolution is StateResolution.V2 else resolve_v2_1
+    return (yield from resolve_them(conflicts, rejected=rejected, citing=citing))

@@ -114,17 +114,24 @@ class AuthChains:
         everywhere = self._conflicts.everywhere
         unconflicted = self._conflicts.unconflicted
         # What authorises the open events is likely to authorise others: begin with few, of the likeliest kind.
+        yield from unconflicted.look_up(_LIKELY)
+        entries = unconflicted.entries
         yield from self._walk(
-            {unconflicted[key]: everywhere for key in _LIKELY if key in unconflicted}, to_the_end=False
+            {entries[key]: everywhere for key in _LIKELY if key in entries}, to_the_end=False
         )
-        tips, size = iter(unconflicted.values()), _SAMPLE
+        if not self._open:
+            return
+        yield from unconflicted.load_all()
+        # The members of a large room are many and cite little.
+        tips = iter([entries[key] for key in sorted(entries, key=lambda key: key[0] == "m.room.member")])
+        size = _SAMPLE
         while self._open and (sample := list(islice(tips, size))):
             yield from self._walk(dict.fromkeys(sample, everywhere), to_the_end=False)
             if citing:
                 break
             size *= 10
-        if self._open and citing and len(unconflicted) > _SAMPLE:
-            yield from self._search_upwards(frozenset(unconflicted.values()))
+        if self._open and citing and len(entries) > _SAMPLE:
+            yield from self._search_upwards(frozenset(entries.values()))
 
     def _search_upwards(self, tips: Collection[str]) -> Steps[None]:
         """The same by asking who cites the open events, and who cites those, until an event of the tips is

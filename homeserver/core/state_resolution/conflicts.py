@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from homeserver.core.events import StateKey
+from homeserver.core.state_resolution.steps import Unconflicted
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Conflicts:
     Spec: https://spec.matrix.org/v1.19/rooms/v2/#definitions
     """
 
-    unconflicted: dict[StateKey, str]
+    unconflicted: Unconflicted
     conflicted: dict[str, int]
     keys: frozenset[StateKey]
     everywhere: int
@@ -35,8 +36,11 @@ def distinct(state_sets: Sequence[Mapping[StateKey, str]]) -> list[Mapping[State
     return found
 
 
-def divide(state_sets: Sequence[Mapping[StateKey, str]]) -> Conflicts:
-    """What the sets share and where they differ. There is at least one set."""
+def divide(state_sets: Sequence[Mapping[StateKey, str]], *, are_whole: bool = True) -> Conflicts:
+    """What the sets share and where they differ. There is at least one set.
+
+    `are_whole`: False when the sets are only what differs; what they share is then asked for where it is needed.
+    """
     # "If a given key K is present in every S_i with the same value V in each state map, then the pair (K, V)
     # belongs to the unconflicted state map. Otherwise, V belongs to the conflicted state set."
     shared = set(state_sets[0].items())
@@ -49,4 +53,5 @@ def divide(state_sets: Sequence[Mapping[StateKey, str]]) -> Conflicts:
             conflicted[event_id] = conflicted.get(event_id, 0) | 1 << number
             keys.add(key)
     unconflicted = {key: event_id for key, event_id in state_sets[0].items() if (key, event_id) in shared}
-    return Conflicts(unconflicted, conflicted, frozenset(keys), (1 << len(state_sets)) - 1)
+    shown = Unconflicted(unconflicted, is_whole=are_whole)
+    return Conflicts(shown, conflicted, frozenset(keys), (1 << len(state_sets)) - 1)

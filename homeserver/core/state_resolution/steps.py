@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Mapping
 from typing import Any, TypeAlias, TypeVar, cast
 
-from homeserver.core.events import Event
+from homeserver.core.events import Event, StateKey
 
 T = TypeVar("T")
 
@@ -31,7 +31,23 @@ class CitedBy(frozenset[str]):
     """
 
 
-Answer: TypeAlias = Mapping[str, Event] | Mapping[str, Collection[str]]
+class SharedEntries(frozenset[str]):
+    """A request for entries that all state sets share, asked only of callers of `resolve_differing`.
+
+    It names no events, but `keys`: those of the entries, None for all of them. The answer maps those keys that all sets
+    share to the event ID; it must not have any key in which the sets differ.
+    """
+
+    keys: frozenset[StateKey] | None
+
+    def __new__(cls, keys: Collection[StateKey] | None) -> SharedEntries:
+        """The request for the entries of these keys."""
+        request = super().__new__(cls)
+        request.keys = None if keys is None else frozenset(keys)
+        return request
+
+
+Answer: TypeAlias = Mapping[str, Event] | Mapping[str, Collection[str]] | Mapping[StateKey, str]
 Steps: TypeAlias = Generator[Collection[str], Answer, T]
 """Yields event IDs, is sent the events that were found, returns T. More events than asked for may be sent,
 such as the
@@ -69,3 +85,26 @@ def ask_cited_by(event_ids: Collection[str]) -> Steps[Mapping[str, Collection[st
     """Asks which events cite these."""
     answer: Any = yield CitedBy(event_ids)
     return cast(Mapping[str, Collection[str]], answer)
+
+
+class Unconflicted:
+    """The *unconflicted state map*, as far as it has been looked at: in `entries`."""
+
+    def __init__(self, entries: Mapping[StateKey, str], *, is_whole: bool) -> None:
+        """`is_whole`: whether these are all there are; else more are asked for when they are looked up."""
+        self.entries = dict(entries)
+        self._is_whole = is_whole
+        self._asked: set[StateKey] = set()
+
+    def look_up(self, keys: Collection[StateKey]) -> Steps[None]:
+        """Have those of these entries that there are in `entries`."""
+        wanted = frozenset(keys) - self._asked - self.entries.keys()
+        if wanted and not self._is_whole:
+            self._asked |= wanted
+            self.entries.update(cast(Mapping[StateKey, str], (yield SharedEntries(wanted))))
+
+    def load_all(self) -> Steps[None]:
+        """Have all entries in `entries`."""
+        if not self._is_whole:
+            self._is_whole = True
+            self.entries.update(cast(Mapping[StateKey, str], (yield SharedEntries(None))))

@@ -11,11 +11,16 @@ from collections.abc import Collection, Mapping, Sequence
 from homeserver.core.auth_rules import authorise, event_auth_keys
 from homeserver.core.events import Event, StateKey
 from homeserver.core.power_levels import CREATE
-from homeserver.core.state_resolution.steps import EventPool, Steps
+from homeserver.core.state_resolution.steps import EventPool, Steps, Unconflicted
 
 
-def resolve_v1(state_sets: Sequence[Mapping[StateKey, str]]) -> Steps[dict[StateKey, str]]:
-    """The resolution of at least two distinct state sets by version 1 of the algorithm."""
+def resolve_v1(
+    state_sets: Sequence[Mapping[StateKey, str]], shared: Unconflicted
+) -> Steps[dict[StateKey, str]]:
+    """The resolution of at least two distinct state sets by version 1 of the algorithm.
+
+    `shared` has what the sets share and is not in them; it is not in the result either.
+    """
     # "A conflict occurs between states where those states have different event_ids for the same (event_type,
     # state_key)."
     candidates: dict[StateKey, set[str]] = {}
@@ -28,7 +33,8 @@ def resolve_v1(state_sets: Sequence[Mapping[StateKey, str]]) -> Steps[dict[State
     if not conflicts:
         return resolved
     pool = EventPool()
-    yield from _load_what_decides(pool, conflicts, resolved)
+    yield from _load_what_decides(pool, conflicts, resolved, shared)
+    resolved.update(shared.entries)
     events = {
         key: [pool.events[event_id] for event_id in ids if event_id in pool.events]
         for key, ids in conflicts.items()
@@ -52,7 +58,8 @@ def resolve_v1(state_sets: Sequence[Mapping[StateKey, str]]) -> Steps[dict[State
                 if _is_allowed(pool, event, resolved):
                     others[key] = event.event_id
                     break
-    return resolved | others
+    resolved.update(others)
+    return {key: event_id for key, event_id in resolved.items() if key in candidates}
 
 
 def _resolve_auth_events(
@@ -86,9 +93,14 @@ def _sha1(event: Event) -> str:
 
 
 def _load_what_decides(
-    pool: EventPool, conflicts: Mapping[StateKey, Collection[str]], resolved: Mapping[StateKey, str]
+    pool: EventPool,
+    conflicts: Mapping[StateKey, Collection[str]],
+    resolved: Mapping[StateKey, str],
+    shared: Unconflicted,
 ) -> Steps[None]:
     """Loads the conflicting events, then what the rules will look at in order to judge them: two requests."""
     yield from pool.load({event_id for ids in conflicts.values() for event_id in ids})
     keys = {key for event in pool.events.values() for key in event_auth_keys(event)} | {CREATE}
-    yield from pool.load({resolved[key] for key in keys if key in resolved})
+    yield from shared.look_up(keys - conflicts.keys() - resolved.keys())
+    known = {**resolved, **shared.entries}
+    yield from pool.load({known[key] for key in keys if key in known})

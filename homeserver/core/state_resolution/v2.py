@@ -8,13 +8,13 @@ Spec: https://spec.matrix.org/v1.19/rooms/v2/#state-resolution
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping
 
 from homeserver.core.auth_rules import authorise, event_auth_keys
 from homeserver.core.events import Event, StateKey
 from homeserver.core.power_levels import CREATE, POWER_LEVELS
 from homeserver.core.state_resolution.auth_chains import AuthChains, descend
-from homeserver.core.state_resolution.conflicts import divide
+from homeserver.core.state_resolution.conflicts import Conflicts
 from homeserver.core.state_resolution.ordering import (
     mainline_ordering,
     reverse_topological_power_ordering,
@@ -22,23 +22,25 @@ from homeserver.core.state_resolution.ordering import (
 from homeserver.core.state_resolution.steps import EventPool, Steps
 
 
-def resolve_v2(
-    state_sets: Sequence[Mapping[StateKey, str]], *, rejected: Container[str], citing: bool
-) -> Steps[dict[StateKey, str]]:
-    """The resolution of at least two distinct state sets by version 2 of the algorithm."""
-    return resolve_conflicts(state_sets, v2_1=False, rejected=rejected, citing=citing)
+def resolve_v2(conflicts: Conflicts, *, rejected: Container[str], citing: bool) -> Steps[dict[StateKey, str]]:
+    """The resolution of at least two distinct state sets by version 2 of the algorithm, without what they share."""
+    return resolve_conflicts(conflicts, v2_1=False, rejected=rejected, citing=citing)
 
 
 def resolve_conflicts(
-    state_sets: Sequence[Mapping[StateKey, str]], *, v2_1: bool, rejected: Container[str], citing: bool
+    conflicts: Conflicts, *, v2_1: bool, rejected: Container[str], citing: bool
 ) -> Steps[dict[StateKey, str]]:
-    """The algorithm of versions 2 and 2.1."""
-    conflicts = divide(state_sets)
+    """The algorithm of versions 2 and 2.1. The result has the entries that the unconflicted state map has not."""
+    unconflicted = conflicts.unconflicted
     pool = EventPool()
     chains = AuthChains(pool, conflicts)
     full_conflicted_set = yield from chains.full_conflicted_set(subgraph=v2_1, citing=citing)
     # v2.1 2: "starting from an empty state map"; v2 2: "starting from the unconflicted state map"
-    start = {} if v2_1 else dict(conflicts.unconflicted)
+    if not v2_1:
+        events = (pool.events[event_id] for event_id in full_conflicted_set)
+        needed = {CREATE, POWER_LEVELS}.union(*map(event_auth_keys, events))
+        yield from unconflicted.look_up(needed - conflicts.keys)
+    start = {} if v2_1 else dict(unconflicted.entries)
     yield from _load_what_authorises(pool, full_conflicted_set, start)
 
     # 1. "Select the set X of all power events that appear in the full conflicted set. For each such power
@@ -61,8 +63,8 @@ def resolve_conflicts(
 
     # 5. "Update the result by replacing any event with the event with the same key from the unconflicted
     # state map, if such an event exists, to get the final resolved state."
-    state.update(conflicts.unconflicted)
-    return state
+    yield from unconflicted.look_up(state.keys() - conflicts.keys)
+    return {key: event_id for key, event_id in state.items() if key not in unconflicted.entries}
 
 
 def is_power_event(event: Event) -> bool:

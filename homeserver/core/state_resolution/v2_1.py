@@ -9,15 +9,16 @@ Spec: https://spec.matrix.org/v1.19/rooms/v12/#state-resolution
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container
 
 from homeserver.core.events import StateKey
+from homeserver.core.state_resolution.conflicts import Conflicts
 from homeserver.core.state_resolution.steps import Steps
 from homeserver.core.state_resolution.v2 import resolve_conflicts
 
 
 def resolve_v2_1(
-    state_sets: Sequence[Mapping[StateKey, str]], *, rejected: Container[str], citing: bool
+    conflicts: Conflicts, *, rejected: Container[str], citing: bool
 ) -> Steps[dict[StateKey, str]]:
-    """The resolution of at least two distinct state sets by version 2.1 of the algorithm."""
-    return resolve_conflicts(state_sets, v2_1=True, rejected=rejected, citing=citing)
+    """The resolution of at least two distinct state sets by version 2.1 of the algorithm, without what they share."""
+    return resolve_conflicts(conflicts, v2_1=True, rejected=rejected, citing=citing)

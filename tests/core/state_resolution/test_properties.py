@@ -12,7 +12,7 @@ from homeserver.core.state_resolution.conflicts import distinct, divide
 from homeserver.core.state_resolution.ordering import mainline_ordering, reverse_topological_power_ordering
 from homeserver.core.state_resolution.steps import EventPool
 from tests.core.state_resolution.definitions import Definitions
-from tests.core.state_resolution.driver import Loader, resolved
+from tests.core.state_resolution.driver import Loader, resolved, resolved_by_difference
 from tests.core.state_resolution.histories import History, histories
 
 quick = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
@@ -79,6 +79,23 @@ def test_order_and_repetition_of_the_sets_do_not_matter(history: History, random
     shuffled = history.state_sets * 2
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     assert resolved(history.rules, shuffled, history.events) == expected
+
+
+@pytest.mark.parametrize("version", ["1", "2", "11", "12"])
+def test_what_differs_is_enough(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth_chains, "_SAMPLE", 1)
+
+    @quick
+    @given(histories(version), st.booleans(), st.data())
+    def check(history: History, citing: bool, data: st.DataObject) -> None:
+        state_sets = distinct(history.state_sets)
+        hidden = data.draw(st.sets(st.sampled_from(sorted(history.events)), max_size=2))
+        if len(state_sets) > 1:
+            parts = (history.rules, state_sets, history.events, hidden)
+            found, _ = resolved_by_difference(*parts, citing=citing)
+            assert found == resolved(*parts, citing=citing)
+
+    check()
 
 
 @quick

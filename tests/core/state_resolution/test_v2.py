@@ -16,7 +16,7 @@ from homeserver.core.state_resolution.conflicts import divide
 from homeserver.core.state_resolution.ordering import reverse_topological_power_ordering
 from homeserver.core.state_resolution.steps import EventPool
 from tests.core.auth_rules.builder import ALICE, ALL, BOB, CAROL, DAVE, Room, busy_room, versions
-from tests.core.state_resolution.driver import Loader, resolved
+from tests.core.state_resolution.driver import Loader, resolved, resolved_by_difference
 
 NAME, LEVELS, JOIN_RULES = ("m.room.name", ""), ("m.room.power_levels", ""), ("m.room.join_rules", "")
 
@@ -202,6 +202,19 @@ def test_joins_on_both_sides_of_a_large_room_load_little(version: str) -> None:
     loader.drive(resolve(room.rules, [with_(room, one), with_(room, two)]))
     assert len(loader.asked) < 20
     assert len(loader.requests) < 6
+
+
+@pytest.mark.parametrize("version", ["1", "11", "12"])
+def test_two_topics_in_a_large_room_need_few_of_its_entries(version: str) -> None:
+    room = large_room(version)
+    one, two = (
+        room.event("m.room.topic", ALICE, {}, ""),
+        room.event("m.room.topic", ALICE, {"topic": "x"}, ""),
+    )
+    sets = [with_(room, one), with_(room, two)]
+    found, asked = resolved_by_difference(room.rules, sets, room.events)
+    assert found == resolved(room.rules, sets, room.events)
+    assert None not in asked and sum(len(keys or ()) for keys in asked) < 10
 
 
 @pytest.mark.parametrize("version", ["11", "12"])
