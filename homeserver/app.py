@@ -241,7 +241,9 @@ def _people(settings: Settings, database: Database, outbound: _Outbound, graph: 
     invitations = Invitations(
         database, states, timeline, member_profiles, identity, outbound.client, outbound.key_ring
     )
-    remote = RemoteMemberships(graph.outside, graph.joins, outbound.client, graph.received, identity, now_ms)
+    remote = RemoteMemberships(
+        graph.outside, graph.joins, outbound.client, graph.received, graph.inbox, identity, now_ms
+    )
     membership = Membership(
         database, states, timeline, invitations, member_profiles, directory, remote, identity
     )
@@ -268,23 +270,30 @@ class _Graph:
     joining: JoinsInProgress
     joins: RemoteJoins
     outside: OutsideRooms
+    inbox: RoomInbox
 
 
 def _graph(database: Database, outbound: _Outbound, writes: RoomWrites) -> _Graph:
     states = RoomStates(NodeCache())
     identity, client = outbound.identity, outbound.client
+    server_name = identity.server_name
     received = ReceivedEvents(outbound.key_ring)
     joining = JoinsInProgress()
     imports = RoomImports(writes, states, identity)
+    gaps = EventGaps(database, writes, states, client, received)
+    intake = EventIntake(writes, states, server_name, gaps)
+    outside = OutsideRooms(writes, server_name)
+    outside_events = OutsideEvents(received, outside, identity)
     return _Graph(
         states,
         writes,
         Timeline(writes, states, identity, now_ms),
         received,
-        EventGaps(database, writes, states, client, received),
+        gaps,
         joining,
         RemoteJoins(database, client, received, imports, joining, identity, now_ms),
-        OutsideRooms(writes, identity.server_name),
+        outside,
+        RoomInbox(database, states, received, intake, joining, outside_events, server_name),
     )
 
 
@@ -322,10 +331,7 @@ def _federation(
     """What answers other servers."""
     identity, key_ring, states = outbound.identity, outbound.key_ring, graph.states
     server_name = identity.server_name
-    intake = EventIntake(graph.writes, graph.states, server_name, graph.gaps)
-    outside = OutsideEvents(graph.received, graph.outside, identity)
-    inbox = RoomInbox(database, states, graph.received, intake, graph.joining, outside, server_name)
-    transactions = IncomingTransactions(database, inbox, IncomingEDUs({}), now_ms)
+    transactions = IncomingTransactions(database, graph.inbox, IncomingEDUs({}), now_ms)
     stack.push_async_callback(transactions.stop)
     return [
         transactions,

@@ -32,6 +32,10 @@ class Remote(Protocol):
         """Ask to be let into the room. Raises MatrixError as `join` does."""
         ...
 
+    async def bring_invite(self, user_id: str, room_id: str) -> None:
+        """Make an invite that has come to the user, but not to the room here yet, part of the room."""
+        ...
+
     async def leave(self, user_id: str, room_id: str, reason: str | None) -> bool:
         """Refuse an invite or take back a knock that the room's graph does not tell us of; False when there is none."""
         ...
@@ -85,6 +89,8 @@ class Membership:
         content = {**await self._profiles.fields(user_id), **(extra or {}), "membership": "join"}
         if reason is not None:
             content["reason"] = reason
+        if await self._database.read(lambda tx: self._is_invited_to_ours(tx, room_id, user_id)):
+            await self._remote.bring_invite(user_id, room_id)
         local = await self._database.read(lambda tx: self._local_join(tx, room_id, user_id, content))
         if local is None:
             await self._remote.join(user_id, room_id, servers, content)
@@ -104,8 +110,7 @@ class Membership:
             return {}
         if not await memberships.is_server_joined(tx, room.room_nid, self._identity.server_name):
             return None
-        outside = await out_of_room.get(tx, user_id, room_id)
-        if outside is not None and outside.membership == "invite":
+        if await self._is_invited_to_ours(tx, room_id, user_id):
             return None  # the invite has not reached the room here: the inviter's server lets the user in
         try:
             authoriser = await authorising_user(tx, self._states, room, user_id, self._identity.server_name)
@@ -242,6 +247,11 @@ class Membership:
             except MatrixError as refused:
                 if refused.errcode != "M_FORBIDDEN":
                     raise
+
+    async def _is_invited_to_ours(self, tx: Transaction, room_id: str, user_id: str) -> bool:
+        """Whether the user holds an invite to a room that we are in, of which that room does not know here."""
+        outside = await out_of_room.get(tx, user_id, room_id)
+        return outside is not None and outside.membership == "invite" and await self._is_here(tx, room_id)
 
     async def _is_here(self, tx: Transaction, room_id: str) -> bool:
         """Whether a user of ours is in the room."""

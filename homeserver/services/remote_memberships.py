@@ -56,6 +56,14 @@ class Joins(Protocol):
         ...
 
 
+class Inbox(Protocol):
+    """Takes events of rooms that we are in."""
+
+    async def take(self, origin: str, room_id: str, pdus: Sequence[Any]) -> dict[str, str | None]:
+        """Handle PDUs of one room: event ID to None, or to what went wrong."""
+        ...
+
+
 class RemoteMemberships:
     """Changes the memberships of our users through the servers that are in the room."""
 
@@ -65,20 +73,34 @@ class RemoteMemberships:
         joins: Joins,
         client: FederationClient,
         received: ReceivedEvents,
+        inbox: Inbox,
         identity: Identity,
         clock: Clock,
     ) -> None:
-        """`outside` keeps what a user is in rooms that we are not in; `received` checks what is told of them."""
+        """`outside` keeps what a user is in rooms that we are not in; `received` checks what is told of them. `inbox` takes the
+        invites to rooms that we are in."""
         self._outside = outside
         self._joins = joins
         self._client = client
         self._received = received
+        self._inbox = inbox
         self._identity = identity
         self._clock = clock
 
     async def join(self, user_id: str, room_id: str, via: Sequence[str], content: Mapping[str, Any]) -> None:
         """Make the user a member of the room. Raises MatrixError that says which servers were tried and how far each got."""
         await self._joins.join(user_id, room_id, via, content)
+
+    async def bring_invite(self, user_id: str, room_id: str) -> None:
+        """Make the user's invite part of a room that we are in, where it may come later than the user's answer to it."""
+        record = await self._outside.get(user_id, room_id)
+        if record is None or record.membership != "invite":
+            return
+        problem = (await self._inbox.take(record.via, room_id, [dict(record.event.pdu)])).get(
+            record.event.event_id
+        )
+        if problem is not None:
+            log.info("the invite of %s to %s is not taken into the room: %s", user_id, room_id, problem)
 
     async def knock(self, user_id: str, room_id: str, via: Sequence[str], content: Mapping[str, Any]) -> None:
         """Ask to be let into a room. content: that of the member event, without `membership`.

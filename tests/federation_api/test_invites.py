@@ -12,6 +12,7 @@ from homeserver.core.signing import sign_event_as
 from homeserver.federation.errors import FederationError
 from homeserver.services import remote_memberships
 from homeserver.storage import out_of_room
+from homeserver.storage.events import EventStatus
 from tests.support.certificates import Authority
 from tests.support.federating_server import FederatingServer
 from tests.support.federation_peer import Asked, FederationPeer, PeerRoom, error, until
@@ -399,10 +400,30 @@ async def test_an_invite_to_a_room_that_we_are_in_can_be_accepted_before_it_arri
     room, bob, carol = private(peer), await ours.account("bob"), await ours.account("carol")
     await peer.invite(ours.server_name, room, carol)
     await ours.membership.join(carol, room.room_id)
-    await peer.invite(ours.server_name, room, bob)
+    room.say(peer.user("alice"), "which has not arrived either")
+    invite = await peer.invite(ours.server_name, room, bob)
     await ours.membership.join(bob, room.room_id)
     assert await ours.members(room.room_id) == sorted([bob, carol, peer.user("alice")])
     assert set((await ours.sync(bob))["rooms"]) == {"join"}
+    # The invite has its place before the join, and is not refused because the user is there already.
+    stored = await ours.stored(invite.event_id)
+    assert stored is not None and stored.status is EventStatus.ACCEPTED and stored.position is not None
+    assert await peer.send(ours.server_name, invite) == {invite.event_id: None}
+    assert len(peer.asked_for("make_join")) == 1  # carol's
+
+
+async def test_an_invite_whose_past_cannot_be_had_is_accepted_through_the_inviter(
+    ours: FederatingServer, peer: FederationPeer
+) -> None:
+    room, bob, carol = private(peer), await ours.account("bob"), await ours.account("carol")
+    await peer.invite(ours.server_name, room, carol)
+    await ours.membership.join(carol, room.room_id)
+    room.say(peer.user("alice"), "which never arrives")
+    await peer.invite(ours.server_name, room, bob)
+    for endpoint in ("get_missing_events", "state_ids", "state"):
+        peer.answers[endpoint] = lambda _: error(500, "M_UNKNOWN", "Oh no")
+    await ours.membership.join(bob, room.room_id)
+    assert bob in await ours.members(room.room_id)
 
 
 async def test_invites_of_those_who_are_in_the_room_or_banned_are_refused(

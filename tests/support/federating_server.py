@@ -154,7 +154,7 @@ class FederatingServer:
         invitations = Invitations(
             database, self.states, self.timeline, profiles, identity, client, self.key_ring
         )
-        remote = RemoteMemberships(self.outside, self.joins, client, received, identity, now_ms)
+        remote = RemoteMemberships(self.outside, self.joins, client, received, inbox, identity, now_ms)
         self.membership = Membership(
             database, self.states, self.timeline, invitations, profiles, self, remote, identity
         )

@@ -81,6 +81,10 @@ class RemoteServer:
             raise not_found(f"No server is known that is in {room_id}")
         self.joins.append((user_id, room_id, via, content))
 
+    async def take(self, origin: str, room_id: str, pdus: Sequence[Any]) -> dict[str, str | None]:
+        """Nothing comes from other servers."""
+        raise AssertionError(f"events of {origin} for {room_id}")
+
     async def request(self, destination: str, method: str, path: str, **options: Any) -> Any:
         """As the federation client does, for invites alone."""
         assert path.startswith("/_matrix/federation/v2/invite/"), path
@@ -226,7 +230,7 @@ def room_services(services: RoomServices, remote: RemoteServer, settings: RoomSe
     invitations = Invitations(database, states, timeline, profiles, identity, client, remote)
     directory = Directory(database, states, timeline, remote, identity, clock)
     outside = OutsideRooms(services.writes, identity.server_name)
-    others = RemoteMemberships(outside, remote, client, ReceivedEvents(remote), identity, clock)
+    others = RemoteMemberships(outside, remote, client, ReceivedEvents(remote), remote, identity, clock)
     membership = Membership(database, states, timeline, invitations, profiles, directory, others, identity)
     return [
         settings,
