@@ -35,6 +35,7 @@ from homeserver.federation.remote.transactions import send_transaction
 from homeserver.federation.settings import OutboundSettings
 from homeserver.federation.transport import FederationClient
 from homeserver.http import Authenticators, RateLimiter, Request, build_application, make_runner
+from homeserver.services.account_data import AccountData
 from homeserver.services.accounts import Accounts
 from homeserver.services.backfill import Backfill
 from homeserver.services.client_events import ClientEvents
@@ -65,6 +66,7 @@ from homeserver.services.passwords import Passwords
 from homeserver.services.profiles import Profiles
 from homeserver.services.public_rooms import PublicRooms
 from homeserver.services.published_keys import PublishedKeys
+from homeserver.services.push_rules import PushRules
 from homeserver.services.received_events import ReceivedEvents
 from homeserver.services.registration import Registration
 from homeserver.services.remote_directory import RemoteDirectory
@@ -83,9 +85,11 @@ from homeserver.services.sessions import Sessions
 from homeserver.services.shared_secret import SharedSecretRegistration
 from homeserver.services.state_answers import StateAnswers
 from homeserver.services.sync import Sync
+from homeserver.services.tags import Tags
 from homeserver.services.third_party_invites import ThirdPartyInvites
 from homeserver.services.timeline import Timeline
 from homeserver.services.user_interactive import UserInteractive
+from homeserver.services.user_writes import UserWrites
 from homeserver.storage import positions
 from homeserver.storage.database import Database, open_database
 from homeserver.storage.state import NodeCache
@@ -216,6 +220,7 @@ async def _services(
         people.profiles,
         people.creation,
         *_accounts(settings, database, outbound),
+        *_private(UserWrites(database, after_commit)),
         *_rooms(database, outbound, graph, people, notifier),
         *_federation(settings, database, outbound, graph, people, stack),
         *_settings(settings),
@@ -374,6 +379,11 @@ def _accounts(settings: Settings, database: Database, outbound: _Outbound) -> li
         SharedSecretRegistration(accounts, sessions, settings.registration, now_ms),
         Filters(database),
     ]
+
+
+def _private(writes: UserWrites) -> list[object]:
+    """What users keep for themselves."""
+    return [AccountData(writes), Tags(writes), PushRules(writes)]
 
 
 def _settings(settings: Settings) -> Iterable[object]:

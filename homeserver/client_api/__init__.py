@@ -6,6 +6,7 @@ Spec: https://spec.matrix.org/v1.19/client-server-api/
 from __future__ import annotations
 
 from homeserver.client_api import (
+    account_data,
     banning,
     capabilities,
     create_room,
@@ -23,6 +24,7 @@ from homeserver.client_api import (
     logout,
     message_pagination,
     profile,
+    pushrules,
     redaction,
     registration,
     room_send,
@@ -30,6 +32,7 @@ from homeserver.client_api import (
     rooms,
     support,
     sync,
+    tags,
     versions,
     wellknown,
     whoami,
@@ -38,6 +41,7 @@ from homeserver.http import endpoints_of
 
 # One line a module, in the order of the alphabet.
 MODULES = (
+    account_data,
     banning,
     capabilities,
     create_room,
@@ -55,6 +59,7 @@ MODULES = (
     logout,
     message_pagination,
     profile,
+    pushrules,
     redaction,
     registration,
     room_send,
@@ -62,6 +67,7 @@ MODULES = (
     rooms,
     support,
     sync,
+    tags,
     versions,
     wellknown,
     whoami,

@@ -16,10 +16,8 @@ ELEMENT_FILTER = (
     '{"room":{"timeline":{"unread_thread_notifications":true,"limit":20},"state":{"lazy_load_members":true}}}'
 )
 
-# What Element then misses. Without push rules matrix-js-sdk never begins to sync: Element stays at its spinner. Without keys
-# there is no end-to-end encryption; the rest are settings, calls, media, receipts and presence.
+# What Element then misses. Without keys there is no end-to-end encryption; the rest are calls, media, receipts, presence.
 NOT_SERVED = (
-    ("GET", f"{V3}/pushrules/"),
     ("GET", f"{V3}/voip/turnServer"),
     ("GET", f"{V3}/devices"),
     ("GET", f"{V3}/thirdparty/protocols"),
@@ -28,8 +26,6 @@ NOT_SERVED = (
     ("POST", f"{V3}/keys/query"),
     ("POST", f"{V3}/user_directory/search"),
     ("PUT", f"{V3}/presence/{{user}}/status"),
-    ("GET", f"{V3}/user/{{user}}/account_data/m.secret_storage.default_key"),
-    ("PUT", f"{V3}/user/{{user}}/account_data/im.vector.setting.breadcrumbs"),
     ("PUT", f"{V3}/rooms/{{room}}/typing/{{user}}"),
     ("POST", f"{V3}/rooms/{{room}}/receipt/m.read/{{event}}"),
     ("POST", f"{V3}/rooms/{{room}}/read_markers"),
@@ -111,7 +107,17 @@ async def test_from_the_login_page_to_the_first_room(ours: OurServer) -> None:
                 f"{V3}/user/{quote(alice.user_id)}/filter", {"room": {"state": {"lazy_load_members": True}}}
             )
         )["filter_id"]
+        # Without push rules matrix-js-sdk never begins to sync: Element would stay at its spinner.
+        rules = await browser.get(f"{V3}/pushrules/")
         first = await browser.get(f"{V3}/sync", filter=ELEMENT_FILTER, timeout="0", _cacheBuster="1")
+        assert {"type": "m.push_rules", "content": rules} in first["account_data"]["events"]
+        own = f"{V3}/user/{quote(alice.user_id)}/account_data"
+        status, answer = await browser.ask("GET", f"{own}/m.secret_storage.default_key")
+        assert (status, answer["errcode"]) == (404, "M_NOT_FOUND")
+        status, answer = await browser.ask(
+            "PUT", f"{own}/im.vector.setting.breadcrumbs", {"recent_rooms": []}
+        )
+        assert (status, answer) == (200, {})
 
         room = (
             await browser.post(

@@ -38,6 +38,8 @@ DANGLING = {
     " (SELECT 1 FROM devices d WHERE d.user_id = t.user_id AND d.device_id = t.device_id)",
     "a filter of nobody": "SELECT filter_id FROM filters WHERE user_id NOT IN (SELECT user_id FROM users)",
     "a profile of nobody": "SELECT user_id FROM profile_fields WHERE user_id NOT IN (SELECT user_id FROM users)",
+    "account data of nobody": "SELECT type FROM account_data WHERE user_id NOT IN (SELECT user_id FROM users)",
+    "push rules of nobody": "SELECT user_id FROM push_rules WHERE user_id NOT IN (SELECT user_id FROM users)",
     "a local alias of no room": "SELECT alias FROM room_aliases WHERE room_id NOT IN (SELECT room_id FROM rooms)",
 }
 
@@ -65,9 +67,10 @@ async def _violations(tx: Transaction) -> AsyncIterator[str]:
     for what, query in DANGLING.items():
         for row in await tx.fetch(query):
             yield f"{what}: {row[0]}"
-    newest = await tx.fetch_value("SELECT max(position) FROM events") or 0
-    if newest > await positions.current(tx):
-        yield f"an event has position {newest}, and the stream stands at {await positions.current(tx)}"
+    for table in ("events", "account_data", "push_rules"):
+        newest = await tx.fetch_value(f"SELECT max(position) FROM {table}") or 0
+        if newest > await positions.current(tx):
+            yield f"{table} have position {newest}, and the stream stands at {await positions.current(tx)}"
     for row in await tx.fetch("SELECT room_id FROM rooms ORDER BY room_nid"):
         room = await rooms.get(tx, row[0])
         assert room is not None

@@ -25,6 +25,7 @@ from homeserver.federation.errors import FederationError
 from homeserver.federation.transport import FederationClient
 from homeserver.http import Authenticators, BindingError, Request, build_application
 from homeserver.http.binding import BoundEndpoint, Services
+from homeserver.services.account_data import AccountData
 from homeserver.services.directory import Directory
 from homeserver.services.filters import Filters
 from homeserver.services.invitations import Invitations
@@ -34,12 +35,14 @@ from homeserver.services.membership import Membership
 from homeserver.services.outside_rooms import OutsideRooms
 from homeserver.services.pagination import Pagination
 from homeserver.services.public_rooms import PublicRooms
+from homeserver.services.push_rules import PushRules
 from homeserver.services.received_events import ReceivedEvents
 from homeserver.services.remote_memberships import RemoteMemberships
 from homeserver.services.room_creation import RoomCreation
 from homeserver.services.room_reads import RoomReads
 from homeserver.services.room_sending import RoomSending
 from homeserver.services.sessions import Sessions
+from homeserver.services.tags import Tags
 from homeserver.services.third_party_invites import ThirdPartyInvites
 from tests.support.client import Answer, Client, serving
 from tests.support.rooms import RoomServices, open_sqlite
@@ -246,6 +249,9 @@ def room_services(services: RoomServices, remote: RemoteServer, settings: RoomSe
         membership,
         ThirdPartyInvites(database, states, invitations, identity, client),
         services.sync,
+        AccountData(services.user_writes),
+        Tags(services.user_writes),
+        PushRules(services.user_writes),
     ]
 
 

@@ -1,7 +1,9 @@
 """Which rooms are in the answer, and from where on each is shown."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from homeserver.services.sync.account_data import Events, account_data_news, account_data_of_rooms
 from homeserver.services.sync.request import Reader
 from homeserver.storage import events as stored_events
 from homeserver.storage import memberships, out_of_room, rooms
@@ -15,13 +17,15 @@ class PlannedRoom:
 
     membership: Membership
     since: int | None
+    account_data: Events = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Plan:
     """The rooms of each section of the answer, and all rooms that the user is joined to (to be woken by them).
 
-    outside: invites and knocks, and what ended them, that the rooms' graphs do not tell us of.
+    outside: invites and knocks, and what ended them, that the rooms' graphs do not tell us of. account_data: what belongs to no
+    room.
     """
 
     joined: list[PlannedRoom] = field(default_factory=list)
@@ -30,6 +34,7 @@ class Plan:
     knocked: list[Membership] = field(default_factory=list)
     outside: list[OutOfRoom] = field(default_factory=list)
     watched: list[str] = field(default_factory=list)
+    account_data: Events = field(default_factory=list)
 
 
 async def plan(reader: Reader) -> Plan:
@@ -46,16 +51,21 @@ async def plan(reader: Reader) -> Plan:
         nids = [membership.room_nid for membership in shown]
         changed = await stored_events.rooms_changed(reader.tx, nids, since, reader.position)
         changed |= await rooms.states_changed(reader.tx, nids, since, reader.position)
+    news = await account_data_news(reader)
+    made.account_data = news.everywhere
+    new = {membership.room_id for membership in shown if since is not None and membership.position > since}
+    private = {**news.rooms, **await account_data_of_rooms(reader, new)}
     for membership in shown:
-        if since is not None and membership.position > since:
-            made.joined.append(PlannedRoom(membership, None))
-        elif membership.room_nid in changed:
-            made.joined.append(PlannedRoom(membership, since))
-    await _plan_others(reader, made)
+        own = private.get(membership.room_id, [])
+        if membership.room_id in new:
+            made.joined.append(PlannedRoom(membership, None, own))
+        elif membership.room_nid in changed or own:
+            made.joined.append(PlannedRoom(membership, since, own))
+    await _plan_others(reader, made, private)
     return made
 
 
-async def _plan_others(reader: Reader, made: Plan) -> None:
+async def _plan_others(reader: Reader, made: Plan, private: Mapping[str, Events]) -> None:
     """The rooms that the user is not joined to: those where that is news, and where all is asked for the invites and knocks (and
     what was left, where the filter asks for it)."""
     request = reader.request
@@ -74,7 +84,8 @@ async def _plan_others(reader: Reader, made: Plan) -> None:
         # A room that one device forgets has to leave the lists of the others first.
         is_told = since is not None or not membership.forgotten
         if is_told and wanted.allows_room(membership.room_id) and membership.room_id not in overtaken:
-            made.left.append(PlannedRoom(membership, since))
+            own = private.get(membership.room_id, [])
+            made.left.append(PlannedRoom(membership, since, own))
 
 
 def _is_shown(reader: Reader, record: OutOfRoom) -> bool:

@@ -19,6 +19,7 @@ async def joined_room(reader: Reader, room: Room, planned: PlannedRoom) -> dict[
     span = await _span(reader, room, planned.since, shown, room.current_state)
     told = await _summary_if_changed(reader, room, span)
     body = await _room(reader, room, span, shown, told)
+    body["account_data"] = {"events": planned.account_data}
     if planned.since is not None and not reader.request.full_state and not told and _is_empty(body):
         return None
     if told:
@@ -29,6 +30,12 @@ async def joined_room(reader: Reader, room: Room, planned: PlannedRoom) -> dict[
 
 async def left_room(reader: Reader, room: Room, planned: PlannedRoom) -> dict[str, Any]:
     """The section of a room that the user has left or is banned from: as it was then, and nothing later."""
+    body = await _left_room(reader, room, planned)
+    body["account_data"] = {"events": planned.account_data}
+    return body
+
+
+async def _left_room(reader: Reader, room: Room, planned: PlannedRoom) -> dict[str, Any]:
     stay = await last_stay(reader.tx, reader.states, room.room_nid, reader.user_id)
     if stay is None or stay.ended is None or stay.ended.position is None:
         # Whoever was never joined (a refused invite, a ban from outside) has seen nothing of the room and is told of leaving alone.
@@ -82,10 +89,9 @@ async def _room(
     return {
         "timeline": section,
         name: {"events": await render(reader, room.room_id, changes)},
-        "account_data": {"events": []},
     }
 
 
 def _is_empty(body: dict[str, Any]) -> bool:
-    sections = ("timeline", "state", "state_after")
+    sections = ("timeline", "state", "state_after", "account_data")
     return not any(body[name]["events"] for name in sections if name in body)

@@ -45,7 +45,8 @@ class Sync:
         while True:
             answer, reader, watched = await self._database.read(lambda tx: self._answer(tx, request, known))
             left_ms = int((deadline - loop.time()) * 1000)
-            if "rooms" in answer or request.since is None or request.full_state or left_ms <= 0:
+            has_news = "rooms" in answer or "account_data" in answer
+            if has_news or request.since is None or request.full_state or left_ms <= 0:
                 self._sent_members.note(device, reader.position, reader.sent_members)
                 return answer
             topics = [request.requester.user_id, *watched]
@@ -88,6 +89,8 @@ class Sync:
             name, body = outside_room(reader, record)
             sections[name][record.room_id] = body
         answer: dict[str, Any] = {"next_batch": stream_token(position)}
+        if made.account_data:
+            answer["account_data"] = {"events": made.account_data}
         filled = {name: section for name, section in sections.items() if section}
         if filled:
             answer["rooms"] = filled

@@ -101,6 +101,49 @@ async function changeProfile(alice, bob, roomId) {
     assert.deepEqual(joined[bob.userId], { avatar_url: "mxc://example.org/bob", display_name: "Bob the Builder" });
 }
 
+/** What one keeps for oneself comes back in the sync, also to another session; others do not see it. */
+async function keepForOneself(alice, bob, roomId) {
+    const room = await alice.room(roomId);
+    const kept = (person, type) => person.client.getAccountData(type)?.getContent();
+    await alice.client.setAccountData("org.example.note", { text: "remember" });
+    await until(() => kept(alice, "org.example.note")?.text === "remember", "the account data");
+    await alice.client.setRoomAccountData(roomId, "org.example.note", { text: "here" });
+    await until(() => room.getAccountData("org.example.note")?.getContent().text === "here", "the data of the room");
+    await alice.client.setRoomTag(roomId, "m.favourite", { order: 0.25 });
+    await alice.client.setRoomTag(roomId, "u.work", {});
+    await until(() => room.tags["m.favourite"]?.order === 0.25 && room.tags["u.work"], "the tags");
+    await alice.client.deleteRoomTag(roomId, "u.work");
+    await until(() => !room.tags["u.work"], "the tag to go");
+    assert.deepEqual(Object.keys((await alice.client.getRoomTags(roomId)).tags), ["m.favourite"]);
+    assert.deepEqual(await alice.client.getAccountDataFromServer("org.example.note"), { text: "remember" });
+    // The SDK makes it of M_NOT_FOUND.
+    assert.equal(await alice.client.getAccountDataFromServer("org.example.none"), null);
+
+    const own = () => alice.client.pushRules.global.content.map((rule) => [rule.rule_id, rule.enabled]);
+    const actions = ["notify", { set_tweak: "highlight" }];
+    await alice.client.addPushRule("global", "content", "cake", { pattern: "ca*e", actions });
+    await alice.client.addPushRule("global", "content", "tea", { pattern: "tea", actions: ["notify"] });
+    await until(() => own().length === 2, "the push rules");
+    assert.deepEqual(own(), [["tea", true], ["cake", true]]);
+    const asked = await alice.sees(roomId, await bob.say(roomId, "would you like cake?"));
+    assert.deepEqual(alice.client.getPushActionsForEvent(asked), { notify: true, tweaks: { highlight: true } });
+    await alice.client.setPushRuleEnabled("global", "content", "cake", false);
+    await alice.client.deletePushRule("global", "content", "tea");
+    await until(() => own().length === 1 && !own()[0][1], "the rule to be disabled, the other to go");
+    await alice.client.setPushRuleActions("global", "underride", ".m.rule.message", []);
+    const message = () => alice.client.pushRules.global.underride.find((rule) => rule.rule_id === ".m.rule.message");
+    await until(() => message().actions.length === 0, "the default rule without actions");
+
+    const second = await Person.logIn(alice.baseUrl, alice.userId);
+    await second.start(1);
+    assert.deepEqual(kept(second, "org.example.note"), { text: "remember" });
+    assert.equal((await second.room(roomId)).tags["m.favourite"].order, 0.25);
+    assert.deepEqual(second.client.pushRules.global.content.map((rule) => rule.rule_id), ["cake"]);
+    await second.client.logout(true);
+    assert.equal(kept(bob, "org.example.note"), undefined);
+    assert.deepEqual(bob.client.pushRules.global.content, []);
+}
+
 /** The directory lists the room, finds it, and gives it another alias. */
 async function lookInTheDirectory(alice, bob, roomId, serverName) {
     const found = async (term) =>
@@ -283,6 +326,7 @@ await nameByHeroes(alice, bob, carol.userId);
 const said = await comeBack(alice, bob, roomId);
 await jumpBack(bob, roomId, said);
 await missMuch(alice, bob, roomId);
+await keepForOneself(alice, bob, roomId);
 await partWays(alice, bob, roomId);
 await endSession(alice);
 await endSession(bob);

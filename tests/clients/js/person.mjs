@@ -21,17 +21,13 @@ const POLL_MS = 30_000;
 /** What the server has answered with 404 M_UNRECOGNIZED: `GET /_matrix/client/v3/...`, as one set for all clients. */
 export const unrecognized = new Set();
 
-/** Without push rules the SDK never begins to sync; where the server has none, it is given an empty set. */
-const NO_PUSH_RULES = { global: { override: [], content: [], room: [], sender: [], underride: [] } };
-
 async function recordingFetch(resource, options) {
     const response = await fetch(resource, options);
     if (response.status !== 404) return response;
     const body = await response.clone().json();
     if (body.errcode !== "M_UNRECOGNIZED") return response;
-    const path = new URL(resource).pathname;
-    unrecognized.add(`${options.method} ${path}`);
-    return path.endsWith("/pushrules/") ? Response.json(NO_PUSH_RULES) : response;
+    unrecognized.add(`${options.method} ${new URL(resource).pathname}`);
+    return response;
 }
 
 /** Wait until the condition gives something true, and return that; a refusal says what was waited for. */
