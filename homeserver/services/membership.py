@@ -145,6 +145,9 @@ class Membership:
 
     async def leave(self, user_id: str, room_id: str, reason: str | None = None) -> None:
         """Leave a room, or reject its invite, or take a knock back. Whoever has left already has nothing to do."""
+        if await self._database.read(lambda tx: self._is_invited_to_ours(tx, room_id, user_id)):
+            # Refused through the inviter's server, the room here would go on showing the invite: nobody tells us what we did.
+            await self._remote.bring_invite(user_id, room_id)
         if await self._remote.leave(user_id, room_id, reason):
             return
         current = await self._current(room_id, user_id)
