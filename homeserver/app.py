@@ -341,7 +341,14 @@ def _federation(
     return [
         transactions,
         Resident(database, states, graph.timeline, key_ring, identity),
-        InboundInvites(database, states, graph.received, graph.outside, identity),
+        InboundInvites(
+            database,
+            states,
+            graph.received,
+            graph.outside,
+            identity,
+            settings.rate_limits.rc_invites.per_user,
+        ),
         ThirdPartyInvites(database, states, people.invitations, identity, outbound.client),
         HistoryAnswers(database, states),
         StateAnswers(database, states),

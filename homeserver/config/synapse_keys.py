@@ -24,7 +24,6 @@ NOT_YET_EFFECTIVE = frozenset(
         "rc_federation.sleep_limit",
         "rc_federation.window_size",
         "rc_invites.per_room",
-        "rc_invites.per_user",
         "rc_joins.remote",
         "rc_joins_per_room",
         "rc_registration_token_validity",

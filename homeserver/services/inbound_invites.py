@@ -6,6 +6,7 @@ Spec: https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from homeserver.core.events import Event, parse_pdu
 from homeserver.core.identifiers import domain_of, is_valid_user_id
 from homeserver.core.room_versions import RoomRules, UnknownRoomVersion, rules_for
 from homeserver.core.signing import sign_event_as
+from homeserver.core.token_bucket import RateLimit, TokenBuckets
 from homeserver.services.identity import Identity
 from homeserver.services.outside_rooms import OutsideRooms
 from homeserver.services.peer_access import acl_refusal
@@ -43,13 +45,18 @@ class InboundInvites:
         received: ReceivedEvents,
         outside: OutsideRooms,
         identity: Identity,
+        limit: RateLimit,
     ) -> None:
-        """`received` checks signatures; the invites are kept in `outside` until the room's graph has them."""
+        """`received` checks signatures; the invites are kept in `outside` until the room's graph has them.
+
+        limit: how many invites each user may get.
+        """
         self._database = database
         self._states = states
         self._received = received
         self._outside = outside
         self._identity = identity
+        self._received_by_user = TokenBuckets(limit)
 
     async def take(
         self,
@@ -64,7 +71,7 @@ class InboundInvites:
         """The invite with our signature, once it is kept. version: None for servers that cannot say it, in versions 1 and 2.
 
         Repeated, it gets the same answer and is not shown a second time. Raises MatrixError: M_INCOMPATIBLE_ROOM_VERSION,
-        M_INVALID_PARAM for what is not a valid invite, M_FORBIDDEN when the user cannot be invited.
+        M_INVALID_PARAM for what is not a valid invite, M_FORBIDDEN when the user cannot be invited, M_LIMIT_EXCEEDED.
         Spec: https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2inviteroomideventid
         """
         try:
@@ -89,6 +96,7 @@ class InboundInvites:
     ) -> tuple[Event, list[dict[str, Any]]]:
         rules = _rules(told_version(room_state) if version is None else version, version is None)
         event = self._invite(origin, room_id, event_id, pdu, rules)
+        await self._limit(event)
         await self._database.read(lambda tx: self._check_user(tx, origin, event))
         received = await self._received.verify([event])
         if event.event_id in received.dropped:
@@ -132,6 +140,16 @@ class InboundInvites:
         if problem:
             raise errors.invalid_param(f"This is not an invite that can be signed: {problem}")
         return event
+
+    async def _limit(self, event: Event) -> None:
+        """Count an invite that did not come before."""
+        user_id = event.state_key or ""
+        before = await self._outside.get(user_id, event.room_id)
+        if before is not None and before.event.event_id == event.event_id:
+            return
+        wait_ms = self._received_by_user.take(user_id, time.monotonic())
+        if wait_ms:
+            raise errors.limit_exceeded(f"{user_id} has been invited too often", wait_ms)
 
     async def _check_user(self, tx: Transaction, origin: str, event: Event) -> None:
         """Whether the user is here, and whether the room, if we are in it, lets this server invite the user."""

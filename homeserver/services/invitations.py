@@ -111,7 +111,9 @@ def _explained(failure: FederationError) -> MatrixError:
         return errors.forbidden(refusal)
     if failure.errcode and failure.status == 404:
         return errors.not_found(refusal)
-    if failure.errcode and failure.status == 400:
+    # "the Client-Server API request SHOULD fail with a 5xx error": what is wrong is ours, not the client's.
+    is_our_mistake = failure.errcode in ("M_MISSING_PARAM", "M_INVALID_PARAM")
+    if failure.errcode and failure.status == 400 and not is_our_mistake:
         return errors.unknown(refusal, 400)
     return MatrixError(
         "M_UNKNOWN", f"{failure.destination} could not be asked to invite its user: {failure.reason}", 502

@@ -9,6 +9,7 @@ Spec: https://github.com/matrix-org/matrix-spec-proposals/blob/main/proposals/43
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ from homeserver.core.room_versions import RoomRules
 from homeserver.services.received_events import ReceivedEvents
 
 MAX_TOLD = 100
+MAX_TOLD_BYTES = 256 * 1024
+"""Of stripped state in all: names and topics, not albums."""
 CREATE: StateKey = ("m.room.create", "")
 
 
@@ -86,11 +89,26 @@ async def told_state(
     shown = {event.key: stripped(event) for event in checked.events.values()}
     for key, kept in short.items():
         shown.setdefault(key, kept)
+    for key, size in _beyond(shown):
+        problems.append(f"{key[0]} goes beyond {MAX_TOLD_BYTES} bytes in all, with its {size} bytes")
+        del shown[key]
     problem = _create_problem(shown.get(CREATE), rules)
     if problem:
         problems.append(problem)
         shown.pop(CREATE, None)
     return ToldState(list(shown.values()), problems)
+
+
+def _beyond(shown: Mapping[StateKey, Mapping[str, Any]]) -> list[tuple[StateKey, int]]:
+    """The events that are too much, with their sizes; the first that fit stay."""
+    total, found = 0, []
+    for key, event in shown.items():
+        size = len(json.dumps(event))
+        if total + size > MAX_TOLD_BYTES:
+            found.append((key, size))
+        else:
+            total += size
+    return found
 
 
 def _create_problem(create: Mapping[str, Any] | None, rules: RoomRules) -> str | None:

@@ -14,7 +14,7 @@ from homeserver.services import remote_memberships
 from homeserver.storage import out_of_room
 from homeserver.storage.events import EventStatus
 from tests.support.certificates import Authority
-from tests.support.federating_server import FederatingServer
+from tests.support.federating_server import INVITES, FederatingServer
 from tests.support.federation_peer import Asked, FederationPeer, PeerRoom, error, until
 
 VERSIONS = pytest.mark.parametrize("version", ["1", "6", "7", "10", "11", "12"])
@@ -490,3 +490,26 @@ async def test_an_invite_is_ours_to_sign_though_others_have_signed_it(
         other.server_name,
         ours.server_name,
     }
+
+
+async def test_nobody_is_flooded_with_invites(ours: FederatingServer, peer: FederationPeer) -> None:
+    room, bob = private(peer), await ours.account("bob")
+    event = await peer.invite(ours.server_name, room, bob)
+    for _ in range(INVITES.burst_count):
+        await put_invite(peer, ours, event)  # the same again is not counted
+    for _ in range(INVITES.burst_count - 1):
+        await peer.invite(ours.server_name, private(peer), bob)
+    problem = await refused(peer, ours, peer.invite_event(private(peer), bob))
+    assert (problem.status, problem.errcode) == (429, "M_LIMIT_EXCEEDED")
+    await peer.invite(ours.server_name, private(peer), await ours.account("carol"))
+
+
+async def test_what_is_told_of_a_room_is_bounded(ours: FederatingServer, peer: FederationPeer) -> None:
+    room, bob, alice = private(peer), await ours.account("bob"), peer.user("alice")
+    many = [
+        {"type": f"x{number}", "state_key": "", "sender": alice, "content": {"text": "x" * 50_000}}
+        for number in range(10)
+    ]
+    await put_invite(peer, ours, peer.invite_event(room, bob), room_state=[*room.told(), *many])
+    shown = (await section(ours, bob, "invite", room))["invite_state"]["events"]
+    assert [each["type"] for each in shown if each["type"].startswith("x")] == ["x0", "x1", "x2", "x3", "x4"]

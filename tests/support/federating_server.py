@@ -13,7 +13,7 @@ from multidict import CIMultiDictProxy
 from signedjson.key import generate_signing_key
 
 from homeserver import federation_api
-from homeserver.config.settings import FederationSettings, ServerSettings
+from homeserver.config.settings import FederationSettings, RateLimit, ServerSettings
 from homeserver.core.backoff import BackoffPolicy
 from homeserver.core.errors import not_found
 from homeserver.core.events import Event
@@ -71,6 +71,8 @@ from tests.support.certificates import Authority
 from tests.support.federation_peer import SUBNET, bound_socket, name_of, outbound_settings
 from tests.support.rooms import open_sqlite
 
+INVITES = RateLimit(per_second=0.001, burst_count=8)
+"""How many a user may get."""
 QUICK = BackoffPolicy(quick=(20,), first_ms=40, most_ms=200)
 
 
@@ -163,7 +165,7 @@ class FederatingServer:
         self._sync = Sync(database, self.states, events, self.notifier)
         self._api = [
             self.incoming,
-            InboundInvites(database, self.states, received, self.outside, identity),
+            InboundInvites(database, self.states, received, self.outside, identity, INVITES),
             ThirdPartyInvites(database, self.states, invitations, identity, client),
             Resident(database, self.states, self.timeline, self.key_ring, identity),
             HistoryAnswers(database, self.states),
