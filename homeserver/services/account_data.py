@@ -29,6 +29,9 @@ MAX_CONTENT_BYTES: Final = 256 * 1024
 MAX_DATA: Final = 20_000
 """How many types, counted in each room, a user may have: an initial /sync brings them all."""
 
+MAX_TOTAL_BYTES: Final = 16 * 1024 * 1024
+"""How much content they may have together."""
+
 
 class AccountData:
     """Reads and sets account data; `room_id` None is for what belongs to no room."""
@@ -101,8 +104,17 @@ async def store(
     before = await account_data.get(tx, user_id, room_id, data_type)
     if before is not None and bytes(before) == encoded:
         return None
-    if before is None and await account_data.count(tx, user_id) >= MAX_DATA:
-        raise too_large(f"A user has account data of at most {MAX_DATA} types in all rooms together")
+    if before is None or len(encoded) > len(before):
+        await _check_room_for(tx, user_id, 1 if before is None else 0, len(encoded) - len(before or b""))
     position = await positions.take(tx)
     await account_data.put(tx, user_id, AccountDatum(room_id, data_type, encoded, position))
     return Committed(position, users=frozenset({user_id}))
+
+
+async def _check_room_for(tx: Transaction, user_id: str, more: int, more_bytes: int) -> None:
+    """Raises M_TOO_LARGE when the user would have too much."""
+    count, used = await account_data.size(tx, user_id)
+    if count + more > MAX_DATA:
+        raise too_large(f"A user has account data of at most {MAX_DATA} types in all rooms together")
+    if used + more_bytes > MAX_TOTAL_BYTES:
+        raise too_large(f"A user has at most {MAX_TOTAL_BYTES} bytes of account data")

@@ -57,9 +57,13 @@ async def put(tx: Transaction, user_id: str, datum: AccountDatum) -> None:
     )
 
 
-async def count(tx: Transaction, user_id: str) -> int:
-    """How much a user has."""
-    return int(await tx.fetch_value("SELECT count(*) FROM account_data WHERE user_id = $1", user_id))
+async def size(tx: Transaction, user_id: str) -> tuple[int, int]:
+    """How many types a user has, counted in each room, and how many bytes of content in all of them."""
+    row = await tx.fetch_one(
+        "SELECT count(*), coalesce(sum(length(content)), 0) FROM account_data WHERE user_id = $1", user_id
+    )
+    assert row is not None, "an aggregate has a row"
+    return int(row[0]), int(row[1])
 
 
 async def changed(tx: Transaction, user_id: str, after: int) -> list[AccountDatum]:

@@ -72,6 +72,21 @@ async def test_there_is_an_end_to_account_data(
     await data.set(BOB, BOB.user_id, "b", {})
 
 
+async def test_there_is_an_end_to_its_bytes(services: RoomServices, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account_data, "MAX_TOTAL_BYTES", 100)
+    data, tags = AccountData(services.user_writes), Tags(services.user_writes)
+    await data.set(ALICE, ALICE.user_id, "a", {"x": "x" * 40})
+    await data.set(ALICE, ALICE.user_id, "a", {"x": "x" * 60})
+    with pytest.raises(MatrixError) as refused:
+        await data.set(ALICE, ALICE.user_id, "a", {"x": "x" * 100})
+    assert (refused.value.status, refused.value.errcode) == (413, "M_TOO_LARGE")
+    with pytest.raises(MatrixError) as refused:
+        await tags.set(ALICE, ALICE.user_id, ROOM, "u." + "x" * 60, {})
+    assert (refused.value.status, refused.value.errcode) == (413, "M_TOO_LARGE")
+    await data.set(ALICE, ALICE.user_id, "a", {})
+    await tags.set(ALICE, ALICE.user_id, ROOM, "u." + "x" * 60, {})
+
+
 async def test_what_is_set_in_a_refused_request_is_not_kept(services: RoomServices) -> None:
     data = AccountData(services.user_writes)
     content: dict[str, Any] = {"x": "x" * 300_000}

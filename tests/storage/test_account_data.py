@@ -26,8 +26,9 @@ async def test_what_is_put_is_there(database: Database) -> None:
         assert found == datum.content
     assert await database.read(lambda tx: account_data.get(tx, ALICE, GLOBAL, "m.tag")) is None
     assert await database.read(lambda tx: account_data.get(tx, ALICE, "!one:test", "m.direct")) is None
-    assert await database.read(lambda tx: account_data.count(tx, ALICE)) == 3
-    assert await database.read(lambda tx: account_data.count(tx, "@nobody:test")) == 0
+    contents = len(DIRECT.content + TAG.content + OTHER_TAG.content)
+    assert await database.read(lambda tx: account_data.size(tx, ALICE)) == (3, contents)
+    assert await database.read(lambda tx: account_data.size(tx, "@nobody:test")) == (0, 0)
 
 
 async def test_changes_come_in_their_order(database: Database) -> None:
@@ -42,7 +43,7 @@ async def test_changes_come_in_their_order(database: Database) -> None:
     again = AccountDatum(GLOBAL, "m.direct", b'{"a":2}', 9)
     await database.write(lambda tx: account_data.put(tx, ALICE, again))
     assert await database.read(lambda tx: account_data.changed(tx, ALICE, 3)) == [TAG, OTHER_TAG, again]
-    assert await database.read(lambda tx: account_data.count(tx, ALICE)) == 3
+    assert (await database.read(lambda tx: account_data.size(tx, ALICE)))[0] == 3
 
 
 async def test_the_data_of_rooms(database: Database) -> None:
