@@ -211,12 +211,14 @@ class GraphWriter:
         await rooms.change_backward_extremities(
             tx, room.room_nid, add=self._gaps_opened, remove=self._gaps_closed
         )
-        servers = set(await memberships.joined_servers(tx, room.room_nid)) if self._relayed else set()
+        before = set(await memberships.joined_servers(tx, room.room_nid)) if self._relayed else set()
         users, members_changed = await self._move_state(room.current_state, last)
+        after = before
         if members_changed and self._relayed:
-            servers |= set(await memberships.joined_servers(tx, room.room_nid))
+            after = set(await memberships.joined_servers(tx, room.room_nid))
         await apply_redactions(tx, self._states, placed, may_be_waited_for=self._received)
-        destinations = await self._queue(nids, servers)
+        destinations = await self._queue(nids, before | after)
+        destinations |= await self._queue_ends(after - before)
         return Committed(last, frozenset({room.room_id}), users, destinations)
 
     async def resolved_ends(self, chosen: Collection[str]) -> Digest:
@@ -418,6 +420,21 @@ class GraphWriter:
                 await outbox.add(self._tx, destinations, nids[event_id])
                 queued |= destinations
         return frozenset(queued)
+
+    async def _queue_ends(self, newcomers: set[str]) -> frozenset[str]:
+        """Tell servers that have just joined of the graph's other ends.
+
+        What was sent while they joined is neither before their join, which they know, nor was it sent to them.
+        """
+        ends = [event_id for event_id in self._ends if event_id in self._ends_before]
+        newcomers = newcomers - {self._server_name}
+        if not ends or not newcomers:
+            return frozenset()
+        await self._load(ends)
+        for event_id in ends:
+            if stored := self._read[event_id]:
+                await outbox.add(self._tx, newcomers, stored.nid)
+        return frozenset(newcomers)
 
 
 def _as_kept(event: Event, known: StoredEvent | None) -> Event:

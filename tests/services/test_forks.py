@@ -7,7 +7,7 @@ from homeserver.core.room_versions import ROOM_VERSIONS
 from homeserver.services.room_graph import GraphWriter, Outcome, Verdict
 from homeserver.services.room_state import RoomStates
 from homeserver.services.timeline import Draft
-from homeserver.storage import memberships, rooms
+from homeserver.storage import events, memberships, outbox, rooms
 from homeserver.storage.database import Transaction
 from homeserver.storage.state import NodeCache
 from tests.support.rooms import RoomServices
@@ -88,3 +88,22 @@ async def test_a_resolution_whose_unit_of_work_was_undone_is_stored_by_the_next(
     for event in joins:
         await accept(services, room_id, event)
     assert await joined(services, room_id) == {ALICE, BOB, CAROL}
+
+
+async def test_a_server_that_joins_is_told_of_what_was_sent_while_it_joined(services: RoomServices) -> None:
+    room_id, (first, second) = await two_joins(services)
+    message = await services.say(room_id, ALICE, "sent meanwhile")
+    await accept(services, room_id, first)
+    await accept(services, room_id, second)
+
+    async def queued(server: str) -> set[str]:
+        rows = await services.database.read(lambda tx: outbox.oldest(tx, server, 50))
+        known = await services.database.read(
+            lambda tx: events.get_many(tx, [message, first.event_id, second.event_id])
+        )
+        nids = {stored.nid: event_id for event_id, stored in known.items()}
+        return {nids[row.event_nid] for row in rows}
+
+    assert await queued("gamma.test") == {message, first.event_id, second.event_id}
+    assert await queued("beta.test") >= {message, second.event_id}
+    assert services.committed[-1].destinations == {"beta.test", "gamma.test"}
