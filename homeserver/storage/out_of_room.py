@@ -65,6 +65,23 @@ async def of_user(tx: Transaction, user_id: str) -> list[OutOfRoom]:
     return [_record(row) for row in rows]
 
 
+async def ended_meanwhile(tx: Transaction, user_id: str, since: int) -> list[str]:
+    """The rooms whose invite or knock of the user, known at position `since`, is over by what came to the room's graph later.
+
+    Only those where the membership itself is no news: the user had left the room before, and the invite came together with its end.
+    """
+    rows = await tx.fetch(
+        "SELECT o.room_id FROM out_of_room_memberships o JOIN rooms r ON r.room_id = o.room_id"
+        " JOIN memberships m ON m.room_nid = r.room_nid AND m.user_id = o.user_id"
+        " JOIN events e ON e.event_id = o.event_id"
+        " WHERE o.user_id = $1 AND o.membership IN ('invite', 'knock') AND o.position <= $2"
+        " AND m.membership IN ('leave', 'ban') AND m.position < o.position AND e.position > $2",
+        user_id,
+        since,
+    )
+    return [row[0] for row in rows]
+
+
 async def put(tx: Transaction, record: OutOfRoom) -> None:
     """Store a membership in place of an earlier one of the same user in the same room."""
     await tx.execute(

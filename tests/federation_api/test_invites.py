@@ -513,3 +513,21 @@ async def test_what_is_told_of_a_room_is_bounded(ours: FederatingServer, peer: F
     await put_invite(peer, ours, peer.invite_event(room, bob), room_state=[*room.told(), *many])
     shown = (await section(ours, bob, "invite", room))["invite_state"]["events"]
     assert [each["type"] for each in shown if each["type"].startswith("x")] == ["x0", "x1", "x2", "x3", "x4"]
+
+
+async def test_an_invite_that_reaches_the_room_together_with_its_end(
+    ours: FederatingServer, peer: FederationPeer
+) -> None:
+    room, bob, carol = peer.room(), await ours.account("bob"), await ours.account("carol")
+    for user_id in (carol, bob):
+        await ours.membership.join(user_id, room.room_id, [peer.server_name])
+    await ours.membership.leave(bob, room.room_id)
+    await until(lambda: room.events[room.state["m.room.member", bob]].membership == "leave")
+    invite = await peer.invite(ours.server_name, room, bob)
+    since = (await ours.sync(bob))["next_batch"]
+    kick = room.add("m.room.member", peer.user("alice"), {"membership": "leave"}, bob)
+    verdicts = await peer.send(ours.server_name, invite, kick)
+    assert verdicts == {invite.event_id: None, kick.event_id: None}
+    answer = await ours.sync(bob, since)
+    assert set(answer["rooms"]) == {"leave"}
+    assert "rooms" not in await ours.sync(bob, answer["next_batch"])

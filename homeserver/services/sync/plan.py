@@ -80,7 +80,11 @@ async def _plan_others(reader: Reader, made: Plan, private: Mapping[str, Events]
     if since is None and not wanted.include_leave:
         return
     after = -1 if since is None else since
-    for membership in await memberships.of_user(reader.tx, reader.user_id, ("leave", "ban"), after=after):
+    left = await memberships.of_user(reader.tx, reader.user_id, ("leave", "ban"), after=after)
+    if since is not None and (ended := await out_of_room.ended_meanwhile(reader.tx, reader.user_id, since)):
+        every = await memberships.of_user(reader.tx, reader.user_id, ("leave", "ban"))
+        left += [membership for membership in every if membership.room_id in ended]
+    for membership in left:
         # A room that one device forgets has to leave the lists of the others first.
         is_told = since is not None or not membership.forgotten
         if is_told and wanted.allows_room(membership.room_id) and membership.room_id not in overtaken:
