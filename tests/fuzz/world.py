@@ -86,7 +86,8 @@ class World:
             try:
                 world.run(world._start())
                 yield world
-                assert world.run(world.ours.violations(), seconds=120) == []
+                wrong = world.run(world.ours.violations(), seconds=120)
+                assert not wrong, "\n".join(wrong)
             finally:
                 try:
                     world.run(world._stack.aclose())
@@ -94,7 +95,7 @@ class World:
                     world._loop.call_soon_threadsafe(world._loop.stop)
                     world._thread.join()
                     world._loop.close()
-        assert logged == []
+        assert not logged, "\n".join(logged)
 
     def run(self, work: Coroutine[Any, Any, T], *, seconds: float = 30) -> T:
         """Run something on the server's loop."""

@@ -18,6 +18,8 @@ from homeserver.storage.database import Database, Transaction
 from homeserver.storage.events import EventStatus, StoredEvent
 from homeserver.storage.rooms import Room
 
+IN_GRAPH = (EventStatus.ACCEPTED, EventStatus.WITHHELD)
+
 # Rows that refer to rows of another table: what is found is wrong.
 DANGLING = {
     "an event of no room": "SELECT event_id FROM events WHERE room_nid NOT IN (SELECT room_nid FROM rooms)",
@@ -25,7 +27,7 @@ DANGLING = {
     " GROUP BY position HAVING count(*) > 1",
     "an event in the stream without state": "SELECT event_id FROM events WHERE position IS NOT NULL"
     " AND (state_before IS NULL OR state_after IS NULL)",
-    "a refusal without its reason": "SELECT event_id FROM events WHERE status <> 0 AND reason IS NULL",
+    "a refusal without its reason": "SELECT event_id FROM events WHERE status IN (1, 2) AND reason IS NULL",
     "something to send that there is not": "SELECT event_nid FROM outbox WHERE event_nid NOT IN"
     " (SELECT event_nid FROM events)",
     "a sent event that there is not": "SELECT event_id FROM sent_events WHERE event_id NOT IN"
@@ -107,7 +109,7 @@ class _RoomCheck:
             hashed = event.rules.event_id_format is not EventIDFormat.SERVER_CHOSEN
             if hashed and compute_event_id(event.pdu, event.rules) != event_id:
                 yield f"{event_id} is stored with the content of another event"
-            if stored.is_outlier or stored.status is not EventStatus.ACCEPTED:
+            if stored.is_outlier or stored.status not in IN_GRAPH:
                 continue
             if event_id in gaps:
                 yield f"{event_id} is here and counts as missing"
@@ -143,14 +145,14 @@ class _RoomCheck:
         followed = {
             prev
             for stored in self._events.values()
-            if not stored.is_outlier and stored.status is EventStatus.ACCEPTED
+            if not stored.is_outlier and stored.status in IN_GRAPH
             for prev in stored.event.prev_event_ids
         }
         if not ends and self._events:
             yield "there are events and no forward extremity"
         for event_id in ends:
             end = self._events.get(event_id)
-            if end is None or end.is_outlier or end.status is not EventStatus.ACCEPTED:
+            if end is None or end.is_outlier or end.status not in IN_GRAPH:
                 yield f"the forward extremity {event_id} is no accepted event in the graph"
             elif event_id in followed:
                 yield f"the forward extremity {event_id} has an accepted event after it"
