@@ -2,8 +2,10 @@
 
 These are the first of the checks on receipt: an event that fails them is dropped.
 
-Lengths are bytes of UTF-8 in every room version. The specification knows no other reading ("`state_key` MUST
-NOT exceed 255 bytes") and does not let it depend on the room version.
+Lengths are bytes of UTF-8 ("`state_key` MUST NOT exceed 255 bytes"). Before that was settled servers counted
+codepoints, and rooms of versions 1 to 10 hold events that are within 255 codepoints and over 255 bytes. They are in
+force on the servers that have them, so those of others are taken by the older reading in these versions, or we would not
+agree with them on the room's state. What we make ourselves is measured in bytes in every version.
 
 Spec: https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
 Spec: https://spec.matrix.org/v1.19/client-server-api/#size-limits
@@ -25,7 +27,7 @@ from homeserver.core.identifiers import (
 from homeserver.core.room_versions import MAX_INT64, EventIDFormat, RoomRules
 
 MAX_EVENT_BYTES: Final = 65536
-MAX_FIELD_BYTES: Final = 255
+MAX_FIELD_LENGTH: Final = 255
 MAX_PREV_EVENTS: Final = 20
 MAX_AUTH_EVENTS: Final = 10
 
@@ -35,12 +37,13 @@ def is_create(pdu: Mapping[str, Any]) -> bool:
     return pdu.get("type") == "m.room.create" and pdu.get("state_key") == ""
 
 
-def check_pdu(pdu: Mapping[str, Any], rules: RoomRules) -> None:
+def check_pdu(pdu: Mapping[str, Any], rules: RoomRules, *, ours: bool = False) -> None:
     """Raise `InvalidEvent` unless every field of the PDU has the type, form and range the room version wants.
 
+    `ours`: an event that we make, for which the stricter reading of lengths holds in every version.
     Not checked here: canonical JSON, the size of the whole event, hashes and signatures.
     """
-    _check_strings(pdu)
+    _check_strings(pdu, in_bytes=ours or rules.field_limits_in_bytes)
     _check_room_id(pdu, rules)
     if not isinstance(_required(pdu, "content"), Mapping):
         raise InvalidEvent(f"content is {_kind(pdu['content'])}, not an object")
@@ -64,14 +67,14 @@ def check_event_size(size: int) -> None:
         raise EventTooLarge(f"the event has {size} bytes; at most {MAX_EVENT_BYTES} are allowed")
 
 
-def _check_strings(pdu: Mapping[str, Any]) -> None:
+def _check_strings(pdu: Mapping[str, Any], *, in_bytes: bool) -> None:
     for field in ("type", "state_key"):
         if field == "state_key" and field not in pdu:
             continue
         value = _required(pdu, field)
         if not isinstance(value, str):
             raise InvalidEvent(f"{field} is {_kind(value)}, not a string")
-        _check_field_size(field, value)
+        _check_field_size(field, value, in_bytes=in_bytes)
         # The specification keeps NUL out of identifiers only. But state is looked up by type and state key,
         # and PostgreSQL's text cannot hold NUL: an event with it could never be stored.
         if "\0" in value:
@@ -168,13 +171,14 @@ def _integer(pdu: Mapping[str, Any], field: str) -> int:
     return value
 
 
-def _check_field_size(field: str, value: str) -> None:
+def _check_field_size(field: str, value: str, *, in_bytes: bool = True) -> None:
     try:
-        size = len(value) if value.isascii() else len(value.encode())
+        encoded = len(value) if value.isascii() else len(value.encode())
     except UnicodeEncodeError:
         raise InvalidEvent(f"{field} contains a lone surrogate") from None
-    if size > MAX_FIELD_BYTES:
-        raise EventTooLarge(f"{field} has {size} bytes; at most {MAX_FIELD_BYTES} are allowed")
+    size, unit = (encoded, "bytes") if in_bytes else (len(value), "codepoints")
+    if size > MAX_FIELD_LENGTH:
+        raise EventTooLarge(f"{field} has {size} {unit}; at most {MAX_FIELD_LENGTH} are allowed")
 
 
 def _kind(value: Any) -> str:

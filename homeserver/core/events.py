@@ -367,7 +367,7 @@ def _sign_new(
         pdu["hashes"] = {"sha256": content_hash(pdu)}
     except CanonicalJSONError as error:
         raise InvalidEvent(f"not canonical JSON: {error.reason}") from None
-    check_pdu(pdu, rules)
+    check_pdu(pdu, rules, ours=True)
     message = event_signed_bytes(pdu, rules)
     signature = signature_of(message, signing_key)
     pdu["signatures"] = with_signature({}, server_name, key_id_of(signing_key), signature)

@@ -82,6 +82,8 @@ class RoomRules:
     """v10+: join rule `knock_restricted`."""
     integer_power_levels: bool = False
     """v10+: power levels are integers, never strings."""
+    field_limits_in_bytes: bool = False
+    """v11+: `type` and `state_key` of received events have at most 255 bytes; before, codepoints. See `event_format`."""
     redacts_in_content: bool = False
     """v11+: m.room.redaction names its target in `content.redacts` instead of `redacts`."""
     implicit_room_creator: bool = False
@@ -200,7 +202,12 @@ _V8 = replace(_V7, version="8", restricted_join=True, redaction=_REDACTION_V8)
 _V9 = replace(_V8, version="9", redaction=_REDACTION_V9)
 _V10 = replace(_V9, version="10", knock_restricted_join=True, integer_power_levels=True)
 _V11 = replace(
-    _V10, version="11", redacts_in_content=True, implicit_room_creator=True, redaction=_REDACTION_V11
+    _V10,
+    version="11",
+    field_limits_in_bytes=True,
+    redacts_in_content=True,
+    implicit_room_creator=True,
+    redaction=_REDACTION_V11,
 )
 _V12 = replace(
     _V11,

@@ -329,9 +329,11 @@ def test_only_an_object_is_an_event(not_an_object: Any) -> None:
 
 
 TOO_LARGE: list[tuple[str, dict[str, Any], str]] = [
-    ("10", {"type": LONG}, "type has 256 bytes; at most 255 are allowed"),
-    ("10", {"type": "é" * 128}, "type has 256 bytes"),
-    ("1", {"state_key": "é" * 128}, "state_key has 256 bytes"),
+    ("10", {"type": LONG}, "type has 256 codepoints; at most 255 are allowed"),
+    ("11", {"type": LONG}, "type has 256 bytes; at most 255 are allowed"),
+    ("11", {"type": "é" * 128}, "type has 256 bytes"),
+    ("1", {"state_key": "é" * 256}, "state_key has 256 codepoints"),
+    ("12", {"state_key": "é" * 128}, "state_key has 256 bytes"),
     ("12", {"state_key": LONG}, "state_key has 256 bytes"),
     ("10", {"sender": "@" + "a" * 248 + ":domain"}, "sender has 256 bytes"),
     ("10", {"room_id": "!" + "a" * 248 + ":domain"}, "room_id has 256 bytes"),
@@ -347,6 +349,19 @@ def test_size_limits(version: str, changed: dict[str, Any], reason: str) -> None
     rules = rules_for(version)
     with pytest.raises(EventTooLarge, match=reason):
         parse_pdu(pdu_of(message(rules), **changed), rules)
+
+
+@pytest.mark.parametrize("version", [version for version in ROOM_VERSIONS if int(version) <= 10])
+@pytest.mark.parametrize("field", ["type", "state_key"])
+def test_older_rooms_hold_events_of_255_codepoints_which_nobody_makes_any_more(
+    version: str, field: str
+) -> None:
+    rules = rules_for(version)
+    long = {"type": "x.state", "state_key": "", field: "💬" * 255}
+    event = parse_pdu(pdu_of(message(rules), **long), rules)
+    assert getattr(event, field) == "💬" * 255
+    with pytest.raises(EventTooLarge, match=f"{field} has 1020 bytes"):
+        next_event(create_event(rules), **long)
 
 
 @pytest.mark.parametrize("character", ["a", "é", "💬"])

@@ -22,6 +22,7 @@ FLAGS = {
     "restricted_join": (8, 12),
     "knock_restricted_join": (10, 12),
     "integer_power_levels": (10, 12),
+    "field_limits_in_bytes": (11, 12),
     "redacts_in_content": (11, 12),
     "implicit_room_creator": (11, 12),
     "redaction_auth_in_events": (1, 2),
