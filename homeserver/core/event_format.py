@@ -37,10 +37,11 @@ def is_create(pdu: Mapping[str, Any]) -> bool:
     return pdu.get("type") == "m.room.create" and pdu.get("state_key") == ""
 
 
-def check_pdu(pdu: Mapping[str, Any], rules: RoomRules, *, ours: bool = False) -> None:
+def check_pdu(pdu: Mapping[str, Any], rules: RoomRules, *, ours: bool = False, history: bool = False) -> None:
     """Raise `InvalidEvent` unless every field of the PDU has the type, form and range the room version wants.
 
     `ours`: an event that we make, for which the stricter reading of lengths holds in every version.
+    `history`: an answer to /backfill, which "MUST NOT be validated on" how many `prev_events` and `auth_events` there are.
     Not checked here: canonical JSON, the size of the whole event, hashes and signatures.
     """
     _check_strings(pdu, in_bytes=ours or rules.field_limits_in_bytes)
@@ -50,8 +51,8 @@ def check_pdu(pdu: Mapping[str, Any], rules: RoomRules, *, ours: bool = False) -
     _check_integers(pdu, rules)
     _check_hashes_and_signatures(pdu)
     with_hashes = rules.event_id_format is EventIDFormat.SERVER_CHOSEN
-    _check_references(pdu, "prev_events", MAX_PREV_EVENTS, with_hashes)
-    _check_references(pdu, "auth_events", MAX_AUTH_EVENTS, with_hashes)
+    _check_references(pdu, "prev_events", None if history else MAX_PREV_EVENTS, with_hashes)
+    _check_references(pdu, "auth_events", None if history else MAX_AUTH_EVENTS, with_hashes)
     if with_hashes:
         _check_event_id(_required(pdu, "event_id"))
     if not rules.redacts_in_content and not isinstance(pdu.get("redacts", ""), str):
@@ -139,12 +140,12 @@ def _check_hashes_and_signatures(pdu: Mapping[str, Any]) -> None:
             raise InvalidEvent(f"a signature of {_shown(server_name)} is not a string")
 
 
-def _check_references(pdu: Mapping[str, Any], field: str, limit: int, with_hashes: bool) -> None:
+def _check_references(pdu: Mapping[str, Any], field: str, limit: int | None, with_hashes: bool) -> None:
     """`prev_events` or `auth_events`: event IDs, in room versions 1 and 2 pairs of event ID and hashes."""
     references = _required(pdu, field)
     if not isinstance(references, list | tuple):
         raise InvalidEvent(f"{field} is {_kind(references)}, not an array")
-    if len(references) > limit:
+    if limit is not None and len(references) > limit:
         raise InvalidEvent(f"{field} has {len(references)} entries; at most {limit} are allowed")
     for reference in references:
         event_id = reference

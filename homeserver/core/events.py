@@ -265,18 +265,20 @@ def reference_to(event: Event) -> EventReference:
     return event.event_id
 
 
-def parse_pdu(pdu: Mapping[str, Any], rules: RoomRules, *, room_id: str | None = None) -> Event:
+def parse_pdu(
+    pdu: Mapping[str, Any], rules: RoomRules, *, room_id: str | None = None, history: bool = False
+) -> Event:
     """An event of JSON from elsewhere, with its format and sizes validated and its ID computed.
 
-    `room_id`: the room it must belong to, where the caller knows it. Raises `InvalidEvent` with the reason
-    (`EventTooLarge` for the size limits). Hashes and signatures are not checked: see `has_valid_content_hash`
-    and `signing.required_signatures`.
+    `room_id`: the room it must belong to, where the caller knows it. `history`: it came from /backfill, see
+    `check_pdu`. Raises `InvalidEvent` with the reason (`EventTooLarge` for the size limits). Hashes and
+    signatures are not checked: see `has_valid_content_hash` and `signing.required_signatures`.
 
     Spec: https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
     """
     if not isinstance(pdu, Mapping):
         raise InvalidEvent("the event is not an object")
-    check_pdu(pdu, rules)
+    check_pdu(pdu, rules, history=history)
     signed = {key: value for key, value in pdu.items() if key != "unsigned"}
     try:
         check_canonical(pdu, strict=rules.strict_canonical_json)

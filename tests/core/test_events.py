@@ -322,6 +322,15 @@ def test_refusals(version: str, changed: dict[str, Any], reason: str) -> None:
     assert len(refused.value.reason) < 250
 
 
+@pytest.mark.parametrize(("field", "most"), [("prev_events", 20), ("auth_events", 10)])
+def test_history_may_refer_to_more_events_than_others(field: str, most: int) -> None:
+    event = next_event(create_event(V12))
+    pdu = pdu_of(event, **{field: ["$" + "A" * 42 + character for character in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]})
+    with pytest.raises(InvalidEvent, match=f"{field} has 26 entries; at most {most} are allowed"):
+        parse_pdu(pdu, V12)
+    assert len(parse_pdu(pdu, V12, history=True).pdu[field]) == 26
+
+
 @pytest.mark.parametrize("not_an_object", [None, [], "x", 5, True])
 def test_only_an_object_is_an_event(not_an_object: Any) -> None:
     with pytest.raises(InvalidEvent, match="the event is not an object"):

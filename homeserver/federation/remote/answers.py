@@ -88,24 +88,32 @@ class PDUs:
     invalid: tuple[str, ...]
 
 
-def parse_pdus(values: list[Any], rules: RoomRules, room_id: str) -> PDUs:
+def parse_pdus(values: list[Any], rules: RoomRules, room_id: str, history: bool) -> PDUs:
     """Parse a list of PDUs. Takes time for long lists."""
     events: list[Event] = []
     problems: list[str] = []
     for value in values:
         try:
-            events.append(parse_pdu(value, rules, room_id=room_id))
+            events.append(parse_pdu(value, rules, room_id=room_id, history=history))
         except InvalidEvent as error:
             problems.append(error.reason)
     return PDUs(tuple(events), tuple(problems))
 
 
-async def pdus(destination: str, value: dict[str, Any], name: str, rules: RoomRules, room_id: str) -> PDUs:
-    """A required list of PDUs of a room; long ones are parsed off the event loop."""
+async def pdus(
+    destination: str,
+    value: dict[str, Any],
+    name: str,
+    rules: RoomRules,
+    room_id: str,
+    *,
+    history: bool = False,
+) -> PDUs:
+    """A required list of PDUs of a room; long ones are parsed off the event loop. `history`: as in `check_pdu`."""
     values = field(destination, value, name, list)
     if len(values) > _PARSE_IN_THREAD_ABOVE:
-        return await asyncio.to_thread(parse_pdus, values, rules, room_id)
-    return parse_pdus(values, rules, room_id)
+        return await asyncio.to_thread(parse_pdus, values, rules, room_id, history)
+    return parse_pdus(values, rules, room_id, history)
 
 
 def one_pdu(destination: str, value: Any, rules: RoomRules, room_id: str, event_id: str) -> Event:

@@ -101,7 +101,7 @@ async def backfill(
     path = matrix_path("_matrix", "federation", "v1", "backfill", room_id)
     query = [*(("v", event_id) for event_id in before), ("limit", str(limit))]
     answer = await _get(client, destination, path, query)
-    return await pdus(destination, answer, "pdus", rules, room_id)
+    return await pdus(destination, answer, "pdus", rules, room_id, history=True)
 
 
 async def get_missing_events(
