@@ -43,6 +43,7 @@ from homeserver.services.clock import now_ms
 from homeserver.services.directory import Directory
 from homeserver.services.event_gaps import EventGaps
 from homeserver.services.event_intake import EventIntake
+from homeserver.services.events_by_time import EventsByTime
 from homeserver.services.federation_queries import FederationQueries
 from homeserver.services.filters import Filters
 from homeserver.services.history_answers import HistoryAnswers
@@ -316,6 +317,7 @@ def _rooms(
         database, graph.writes, states, outbound.client, graph.received, graph.gaps, identity, now_ms
     )
     return [
+        EventsByTime(database, states, outbound.client, backfill, identity),
         Members(database, states, client_events),
         Pagination(database, states, client_events, backfill),
         PublicRooms(database, states, identity, RemoteRooms(outbound.client)),

@@ -19,7 +19,7 @@ from homeserver.core.events import Event
 from homeserver.core.state_map import Digest
 from homeserver.core.stream_tokens import Place
 from homeserver.federation.errors import FederationError
-from homeserver.federation.remote.events import backfill
+from homeserver.federation.remote.events import backfill, get_event
 from homeserver.federation.transport import FederationClient
 from homeserver.services.clock import Clock
 from homeserver.services.event_gaps import EventGaps, GapError
@@ -101,6 +101,24 @@ class Backfill:
                 self._remember_failure(room_id, gap)
         except TimeoutError:
             log.info("fetching the history of %s takes too long; what came so far is kept", room_id)
+        return False
+
+    async def fetch_event(self, server: str, room: Room, event_id: str) -> bool:
+        """Fetch a single event of the room's history, with the state before it. False when we have it already, and when it cannot
+        be had or is not what it should be; never raises for what the other server does.
+        """
+        lock = self._locks.setdefault(room.room_id, asyncio.Lock())
+        try:
+            async with asyncio.timeout(SERVER_TIMEOUT_S), lock:
+                event = await get_event(self._client, server, event_id, room.rules, room.room_id)
+                received = await self._received.verify(await self._new([event]))
+                for dropped in received.dropped.values():
+                    log.info("history of %s: dropped %s: %s", room.room_id, event_id, dropped.reason)
+                return await self._store(server, room, list(received.events.values())) > 0
+        except FederationError as error:
+            log.info("the event %s of %s is not to be had from %s: %s", event_id, room.room_id, server, error)
+        except TimeoutError:
+            log.info("%s does not give the event %s of %s in time", server, event_id, room.room_id)
         return False
 
     def _remember_failure(self, room_id: str, gap: _Gap) -> None:

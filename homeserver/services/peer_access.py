@@ -56,8 +56,20 @@ async def as_server_may_see(
 ) -> list[Event]:
     """The events as a server may be given them, in the order given: redacted where no user of that server may see them.
 
-    Redacted, they still let the server know the room's graph and check what builds on them. The state at each event decides,
-    and is looked up once for each distinct state.
+    Redacted, they still let the server know the room's graph and check what builds on them.
+    Spec: https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility
+    """
+    whole = await seen_by_server(tx, states, room, server, events)
+    seen = {stored.event.event_id for stored in whole}
+    return [stored.event if stored.event.event_id in seen else redact(stored.event) for stored in events]
+
+
+async def seen_by_server(
+    tx: Transaction, states: RoomStates, room: Room, server: str, events: Sequence[StoredEvent]
+) -> list[StoredEvent]:
+    """Those of the events that a user of the server may see, in the order given.
+
+    The state at each event decides, and is looked up once for each distinct state.
     Spec: https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility
     """
     users = await memberships.local_users(tx, room.room_nid, server, EVERY_MEMBERSHIP)
@@ -65,13 +77,13 @@ async def as_server_may_see(
         root for stored in events for root in (stored.state_before, stored.state_after) if root is not None
     }
     visible = await _visible_roots(tx, states, roots, users)
-    shown = []
+    seen = []
     for stored in events:
         places = [root for root in (stored.state_before, stored.state_after) if root is not None]
         # An outlier has no place; it came to us as part of the state or the auth chain of what that server sees.
-        may_see = not places or any(root in visible for root in places)
-        shown.append(stored.event if may_see else redact(stored.event))
-    return shown
+        if not places or any(root in visible for root in places):
+            seen.append(stored)
+    return seen
 
 
 async def _visible_roots(

@@ -296,6 +296,25 @@ async def page(
     return [_stored(row) for row in rows]
 
 
+async def by_time(
+    tx: Transaction, room_nid: int, *, start: tuple[int, int], backwards: bool, limit: int
+) -> list[StoredEvent]:
+    """Accepted events in the order of what they say of their time, from `start` on, which is (origin_server_ts, position).
+
+    Backwards: earlier than `start`, latest first. Forwards: later than `start`, earliest first. `start` itself is left out.
+    """
+    compare, order = ("<", "DESC") if backwards else (">", "ASC")
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} {_FROM} WHERE e.room_nid = $1 AND e.position IS NOT NULL AND e.status = 0"
+        f" AND (e.origin_server_ts, e.position) {compare} ($2, $3)"
+        f" ORDER BY e.origin_server_ts {order}, e.position {order} LIMIT $4",
+        room_nid,
+        *start,
+        limit,
+    )
+    return [_stored(row) for row in rows]
+
+
 async def place_at_position(tx: Transaction, room_nid: int, position: int) -> Place:
     """The place in the room's history behind which a reader has everything that came up to a stream position.
 

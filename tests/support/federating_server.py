@@ -31,6 +31,7 @@ from homeserver.services.client_events import ClientEvents
 from homeserver.services.clock import now_ms
 from homeserver.services.event_gaps import EventGaps
 from homeserver.services.event_intake import EventIntake
+from homeserver.services.events_by_time import EventsByTime
 from homeserver.services.federation_queries import FederationQueries
 from homeserver.services.history_answers import HistoryAnswers
 from homeserver.services.identity import Identity
@@ -152,6 +153,7 @@ class FederatingServer:
         self.backfill = Backfill(
             database, self.writes, self.states, client, received, self.gaps, identity, now_ms
         )
+        self.by_time = EventsByTime(database, self.states, client, self.backfill, identity)
         profiles = MemberProfiles(database)
         invitations = Invitations(
             database, self.states, self.timeline, profiles, identity, client, self.key_ring
@@ -168,6 +170,7 @@ class FederatingServer:
             InboundInvites(database, self.states, received, self.outside, identity, INVITES),
             ThirdPartyInvites(database, self.states, invitations, identity, client),
             Resident(database, self.states, self.timeline, self.key_ring, identity),
+            self.by_time,
             HistoryAnswers(database, self.states),
             StateAnswers(database, self.states),
             PublishedKeys(own, self.key_ring, now_ms, 24 * 3_600_000),

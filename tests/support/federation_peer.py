@@ -445,6 +445,16 @@ class FederationPeer:
         found = self._before(room, asked.query["v"], set(), int(asked.query["limit"][0]), with_start=True)
         return {"origin": self.server_name, "origin_server_ts": now_ms(), "pdus": self._pdus(room, found)}
 
+    def _timestamp_to_event(self, asked: Asked) -> Any:
+        room = self.rooms[asked.path[0]]
+        wanted, backwards = int(asked.query["ts"][0]), asked.query["dir"] == ["b"]
+        times = {event_id: event.origin_server_ts for event_id, event in room.events.items()}
+        within = [each for each, time in times.items() if (time <= wanted if backwards else time >= wanted)]
+        if not within:
+            raise KeyError("no event")
+        nearest = min(within, key=lambda event_id: abs(times[event_id] - wanted))
+        return {"event_id": nearest, "origin_server_ts": times[nearest]}
+
     def _get_missing_events(self, asked: Asked) -> Any:
         room = self.rooms[asked.path[0]]
         earliest = set(asked.body["earliest_events"])

@@ -27,6 +27,7 @@ from homeserver.http import Authenticators, BindingError, Request, build_applica
 from homeserver.http.binding import BoundEndpoint, Services
 from homeserver.services.account_data import AccountData
 from homeserver.services.directory import Directory
+from homeserver.services.events_by_time import EventsByTime
 from homeserver.services.filters import Filters
 from homeserver.services.invitations import Invitations
 from homeserver.services.member_profiles import MemberProfiles
@@ -106,6 +107,10 @@ class RemoteServer:
         """History that nobody has."""
         self.gaps.append((room_id, place, limit))
         return False
+
+    async def fetch_event(self, server: str, room: Any, event_id: str) -> bool:
+        """Single events that nobody has."""
+        raise AssertionError(f"{event_id} of {server}")
 
     async def public_rooms(self, server: str, query: Any) -> dict[str, Any]:
         """A page of the directory of another server."""
@@ -240,6 +245,7 @@ def room_services(services: RoomServices, remote: RemoteServer, settings: RoomSe
         RoomCreation(timeline, invitations, profiles, identity, clock, "12"),
         RoomSending(database, states, timeline, membership, directory, identity),
         RoomReads(database, states, events),
+        EventsByTime(database, states, client, remote, identity),
         Members(database, states, events),
         Pagination(database, states, events, remote),
         PublicRooms(database, states, identity, remote),
