@@ -13,6 +13,9 @@ from tests.storage.conftest import Settings
 from tests.support.graph import current_state, ends, room_of
 from tests.support.rooms import RoomServices
 
+# SQLite is for one process.
+on_postgresql = pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+
 ALICE, BOB = "@alice:ours.test", "@bob:ours.test"
 
 
@@ -21,14 +24,13 @@ async def pair(
     database: Database, database_settings: Settings
 ) -> AsyncIterator[tuple[RoomServices, RoomServices]]:
     """The services of two processes; each has caches and locks of its own."""
-    if database.dialect != "postgresql":
-        pytest.skip("SQLite is for one process")
     other = await open_database(database_settings)
     first, second = RoomServices(database), RoomServices(other)
     yield first, second
     await other.close()
 
 
+@on_postgresql
 async def test_both_write_to_one_room(pair: tuple[RoomServices, RoomServices]) -> None:
     first, second = pair
     room_id = await first.room(ALICE)
@@ -48,6 +50,7 @@ async def test_both_write_to_one_room(pair: tuple[RoomServices, RoomServices]) -
     assert all(len(each.event.prev_event_ids) <= 1 for each in shown)
 
 
+@on_postgresql
 async def test_both_change_state(pair: tuple[RoomServices, RoomServices]) -> None:
     first, second = pair
     room_id = await first.room(ALICE)
