@@ -83,6 +83,7 @@ class FederatingServer:
     def __init__(
         self, authority: Authority, directory: Path, *, number: int = 100, policy: BackoffPolicy = QUICK
     ) -> None:
+        self.middlewares: list[Any] = []  # before all requests that come in
         self.authority = authority
         self.path = directory / f"ours-{number}.db"
         self.number = number
@@ -200,6 +201,7 @@ class FederatingServer:
             resources=("federation",),
             body_timeout=2.0,
         )
+        application.middlewares.extend(self.middlewares)
         self._runner = make_runner(application)
         await self._runner.setup()
         context = self.authority.server_context(f"{SUBNET}.{self.number}")
