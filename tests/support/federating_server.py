@@ -19,10 +19,11 @@ from homeserver.core.errors import not_found
 from homeserver.core.events import Event
 from homeserver.core.filters import Filter
 from homeserver.core.requester import Requester
+from homeserver.core.signing import key_id_of
 from homeserver.core.stream_tokens import parse_stream_token
 from homeserver.federation.inbound import RequestAuthenticator
 from homeserver.federation.key_ring import KeyRing
-from homeserver.federation.own_keys import OwnKeys
+from homeserver.federation.own_keys import OldVerifyKey, OwnKeys
 from homeserver.federation.remote.transactions import send_transaction
 from homeserver.federation.transport import FederationClient
 from homeserver.http import Authenticators, build_application, make_runner
@@ -89,6 +90,7 @@ class FederatingServer:
         self.number = number
         self.policy = policy
         self.signing_key = generate_signing_key("ours")
+        self.old_verify_keys: dict[str, OldVerifyKey] = {}
         self.aliases: dict[str, str] = {}
         self.profiles: dict[str, dict[str, Any]] = {}
         self.edus: list[tuple[str, Mapping[str, Any]]] = []
@@ -104,7 +106,7 @@ class FederatingServer:
             outbound_settings(self.authority),
             clock=lambda: now_ms() / 1000,
         )
-        own = OwnKeys(self.server_name, [self.signing_key])
+        own = OwnKeys(self.server_name, [self.signing_key], self.old_verify_keys)
         self.key_ring = KeyRing(self.client, DatabaseKeyStore(self.database), own)
         self.identity = Identity(self.server_name, self.signing_key)
         self._build(own)
@@ -120,6 +122,15 @@ class FederatingServer:
         await self.key_ring.close()
         await self.client.close()
         await self.database.close()
+
+    async def rotate_key(self, version: str) -> None:
+        """Restart with a new signing key; the one until now becomes an old one."""
+        await self.__aexit__()
+        old = self.signing_key
+        self.old_verify_keys[key_id_of(old)] = OldVerifyKey(old.verify_key, now_ms())
+        self.signing_key = generate_signing_key(version)
+        self._socket = bound_socket(self.number, int(self.server_name.rpartition(":")[2]))
+        await self.__aenter__()
 
     def _build(self, own: OwnKeys) -> None:
         database, identity, client = self.database, self.identity, self.client

@@ -60,11 +60,11 @@ async def until(condition: Callable[[], Any], *, seconds: float = 10) -> None:
             await asyncio.sleep(0.005)
 
 
-def bound_socket(number: int) -> socket.socket:
-    """A listening place on an address of the test's own."""
+def bound_socket(number: int, port: int = 0) -> socket.socket:
+    """A listening place on an address of the test's own; `port` 0: any."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind((f"{SUBNET}.{number}", 0))
+    listening.bind((f"{SUBNET}.{number}", port))
     return listening
 
 
