@@ -73,6 +73,7 @@ from homeserver.services.registration import Registration
 from homeserver.services.remote_directory import RemoteDirectory
 from homeserver.services.remote_memberships import RemoteMemberships
 from homeserver.services.remote_rooms import RemoteRooms
+from homeserver.services.remote_summaries import RemoteSummaries
 from homeserver.services.resident import Resident
 from homeserver.services.room_creation import RoomCreation
 from homeserver.services.room_imports import RoomImports
@@ -80,11 +81,15 @@ from homeserver.services.room_inbox import RoomInbox
 from homeserver.services.room_reads import RoomReads
 from homeserver.services.room_sending import RoomSending
 from homeserver.services.room_state import RoomStates
+from homeserver.services.room_summary import RoomSummary
 from homeserver.services.room_writes import RoomWrites
 from homeserver.services.sender import Sender
 from homeserver.services.sessions import Sessions
 from homeserver.services.shared_secret import SharedSecretRegistration
+from homeserver.services.space_answers import SpaceAnswers
+from homeserver.services.space_hierarchy import SpaceHierarchy
 from homeserver.services.state_answers import StateAnswers
+from homeserver.services.summary_lookup import SummaryLookup
 from homeserver.services.sync import Sync
 from homeserver.services.tags import Tags
 from homeserver.services.third_party_invites import ThirdPartyInvites
@@ -316,12 +321,15 @@ def _rooms(
     backfill = Backfill(
         database, graph.writes, states, outbound.client, graph.received, graph.gaps, identity, now_ms
     )
+    summaries = SummaryLookup(database, states, identity, RemoteSummaries(outbound.client, identity, now_ms))
     return [
         EventsByTime(database, states, outbound.client, backfill, identity),
         Members(database, states, client_events),
         Pagination(database, states, client_events, backfill),
         PublicRooms(database, states, identity, RemoteRooms(outbound.client)),
         RoomReads(database, states, client_events),
+        RoomSummary(summaries, people.directory),
+        SpaceHierarchy(summaries, now_ms),
         RoomSending(database, states, graph.timeline, people.membership, people.directory, identity),
         Sync(database, states, client_events, notifier),
     ]
@@ -353,6 +361,7 @@ def _federation(
         ),
         ThirdPartyInvites(database, states, people.invitations, identity, outbound.client),
         HistoryAnswers(database, states),
+        SpaceAnswers(database, states, identity),
         StateAnswers(database, states),
         PublishedKeys(outbound.own_keys, key_ring, now_ms, int(settings.keys.key_refresh_interval)),
         FederationQueries(

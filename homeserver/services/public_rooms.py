@@ -167,7 +167,7 @@ class PublicRooms:
             tx, [event_id for entry in ids for event_id in entry.values()]
         )
         entries = [
-            _entry(
+            room_entry(
                 room,
                 joined.get(room.room_nid, 0),
                 {key: found[event_id] for key, event_id in entry.items() if event_id in found},
@@ -184,8 +184,8 @@ async def _room(tx: Transaction, room_id: str) -> Room:
     return room
 
 
-def _entry(room: Room, joined: int, state: Mapping[StateKey, Event]) -> dict[str, Any]:
-    """What the directory says of a room; what is not of its form is left out."""
+def room_entry(room: Room, joined: int, state: Mapping[StateKey, Event]) -> dict[str, Any]:
+    """What the directory, and a summary, says of a room; what is not of its form is left out. state: the entries SHOWN."""
     content = {key: event.content for key, event in state.items()}
     guests = content.get(GUESTS, {}).get("guest_access")
     entry: dict[str, Any] = {

@@ -53,13 +53,17 @@ from homeserver.services.published_keys import PublishedKeys
 from homeserver.services.received_events import ReceivedEvents
 from homeserver.services.remote_memberships import RemoteMemberships
 from homeserver.services.remote_rooms import RemoteRooms
+from homeserver.services.remote_summaries import RemoteSummaries
 from homeserver.services.resident import Resident
 from homeserver.services.room_imports import RoomImports
 from homeserver.services.room_inbox import RoomInbox
 from homeserver.services.room_state import RoomStates
 from homeserver.services.room_writes import RoomWrites
 from homeserver.services.sender import Sender
+from homeserver.services.space_answers import SpaceAnswers
+from homeserver.services.space_hierarchy import SpaceHierarchy
 from homeserver.services.state_answers import StateAnswers
+from homeserver.services.summary_lookup import SummaryLookup
 from homeserver.services.sync import Sync, SyncRequest
 from homeserver.services.third_party_invites import ThirdPartyInvites
 from homeserver.services.timeline import Draft, Timeline
@@ -166,6 +170,10 @@ class FederatingServer:
             database, self.writes, self.states, client, received, self.gaps, identity, now_ms
         )
         self.by_time = EventsByTime(database, self.states, client, self.backfill, identity)
+        self.summaries = SummaryLookup(
+            database, self.states, identity, RemoteSummaries(client, identity, now_ms)
+        )
+        self.spaces = SpaceHierarchy(self.summaries, now_ms)
         profiles = MemberProfiles(database)
         invitations = Invitations(
             database, self.states, self.timeline, profiles, identity, client, self.key_ring
@@ -184,6 +192,7 @@ class FederatingServer:
             Resident(database, self.states, self.timeline, self.key_ring, identity),
             self.by_time,
             HistoryAnswers(database, self.states),
+            SpaceAnswers(database, self.states, identity),
             StateAnswers(database, self.states),
             PublishedKeys(own, self.key_ring, now_ms, 24 * 3_600_000),
             PublicRooms(database, self.states, identity, RemoteRooms(client)),

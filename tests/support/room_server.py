@@ -39,10 +39,14 @@ from homeserver.services.public_rooms import PublicRooms
 from homeserver.services.push_rules import PushRules
 from homeserver.services.received_events import ReceivedEvents
 from homeserver.services.remote_memberships import RemoteMemberships
+from homeserver.services.remote_summaries import RemoteSummaries
 from homeserver.services.room_creation import RoomCreation
 from homeserver.services.room_reads import RoomReads
 from homeserver.services.room_sending import RoomSending
+from homeserver.services.room_summary import RoomSummary
 from homeserver.services.sessions import Sessions
+from homeserver.services.space_hierarchy import SpaceHierarchy
+from homeserver.services.summary_lookup import SummaryLookup
 from homeserver.services.tags import Tags
 from homeserver.services.third_party_invites import ThirdPartyInvites
 from tests.support.client import Answer, Client, serving
@@ -240,8 +244,11 @@ def room_services(services: RoomServices, remote: RemoteServer, settings: RoomSe
     outside = OutsideRooms(services.writes, identity.server_name)
     others = RemoteMemberships(outside, remote, client, ReceivedEvents(remote), remote, identity, clock)
     membership = Membership(database, states, timeline, invitations, profiles, directory, others, identity)
+    summaries = SummaryLookup(database, states, identity, RemoteSummaries(client, identity, clock))
     return [
         settings,
+        RoomSummary(summaries, directory),
+        SpaceHierarchy(summaries, clock),
         RoomCreation(timeline, invitations, profiles, identity, clock, "12"),
         RoomSending(database, states, timeline, membership, directory, identity),
         RoomReads(database, states, events),
