@@ -52,6 +52,11 @@ class View:
         """What these events redact, if they were accepted."""
         return {self.events[event_id].event.redacts for event_id in event_ids & self.events.keys()}
 
+    @property
+    def beside(self) -> set[str]:
+        """The events that are here without a place in the history."""
+        return {event_id for event_id, stored in self.events.items() if stored.is_outlier}
+
     def with_status(self, status: EventStatus) -> set[str]:
         """The events of a status."""
         return {event_id for event_id, stored in self.events.items() if stored.status is status}
@@ -296,6 +301,8 @@ class World:
         ]
         views = {server.server_name: await self.view(server) for server in self.servers}
         refused = set().union(*(view.with_status(EventStatus.SOFT_FAILED) for view in views.values()))
+        # What came before a server's own join it may have as state alone, and not as history.
+        beside = set().union(*(view.beside for view in views.values()))
         spared = set().union(*(view.redacted_by(refused) for view in views.values()))
         first, *others = views
         for other in others:
@@ -306,7 +313,7 @@ class World:
                 ("servers", set(mine.servers), set(theirs.servers)),
                 ("forward extremities", set(mine.ends), set(theirs.ends)),
                 # A soft failure is one server's own: what it does not show others may.
-                ("visible events", mine.visible - refused, theirs.visible - refused),
+                ("visible events", mine.visible - refused - beside, theirs.visible - refused - beside),
                 ("redacted events", mine.redacted - refused - spared, theirs.redacted - refused - spared),
             ):
                 if one != two:
