@@ -332,8 +332,8 @@ class GraphWriter:
         reason = f"{refusal.rule}: {refusal.reason}" if refusal else None
         is_end = verdict is Verdict.ACCEPTED
         fills_gap = await self._fills_gap(event)
-        # The gap before a refused event is of interest only if history leads there.
-        if is_end or fills_gap:
+        # The gap before a refused event is of interest only if history leads there, now or later (`_leave_behind`).
+        if fills_gap and not is_end:
             missing = [prev for prev in event.prev_event_ids if not self._has_place(prev)]
             self._gaps_opened.update(dict.fromkeys(missing, event.depth))
         self._added[event_id] = NewEvent(
@@ -341,27 +341,32 @@ class GraphWriter:
         )
         if not is_end:
             return
-        await self._leave_behind(event.prev_event_ids)
+        await self._leave_behind(event)
         if not fills_gap and not await self._is_in_force(event):
             self._ends[event_id] = End(event, after)
         self.current_state = await self._resolved([end.state_after for end in self._ends.values()])
 
-    async def _leave_behind(self, event_ids: Collection[str]) -> None:
-        """Take these events out of the ends, and those that lie before them with only refused events between: a refused event is
-        no end itself and takes none out, until an accepted one is built on it."""
+    async def _leave_behind(self, event: Event) -> None:
+        """Take what an accepted event is built on out of the ends, also where only refused events lie between.
+
+        A refused event is no end itself and takes none out, and what is missing before it is no gap, until an accepted event is
+        built on it.
+        """
         refused = (EventStatus.SOFT_FAILED, EventStatus.REJECTED)
         seen: set[str] = set()
-        level = set(event_ids)
-        while level and self._ends and len(seen) < MAX_REFUSED_BETWEEN:
-            seen |= level
-            below: set[str] = set()
-            rest = [event_id for event_id in level if self._ends.pop(event_id, None) is None]
+        level = dict.fromkeys(event.prev_event_ids, event.depth)  # to the depth of what refers to it
+        while level and len(seen) < MAX_REFUSED_BETWEEN:
+            seen.update(level)
+            rest = {each: depth for each, depth in level.items() if self._ends.pop(each, None) is None}
             await self._load(rest)
-            for event_id in rest:
+            level = {}
+            for event_id, depth in rest.items():
                 known = self._known(event_id)
-                if known and known.status in refused:
-                    below.update(known.event.prev_event_ids)
-            level = below - seen
+                if known is None or not self._has_place(event_id):
+                    self._gaps_opened[event_id] = depth
+                elif known.status in refused:
+                    below = set(known.event.prev_event_ids) - seen
+                    level.update(dict.fromkeys(below, known.event.depth))
 
     async def _fills_gap(self, event: Event) -> bool:
         """Whether events that we have refer to this one."""

@@ -113,6 +113,23 @@ async def test_a_missing_event_that_is_rejected_closes_its_gap_too(services: Roo
     assert missing.event_id not in await ends(services, room_id)
 
 
+async def test_what_lies_behind_a_refused_event_is_history_once_something_is_built_on_it(
+    services: RoomServices,
+) -> None:
+    room_id = await services.room(ALICE)
+    join = await joined_from(services, room_id, BOB)
+    older = await message(services, room_id, join)
+    refused = await event_after(
+        services, room_id, [older], BOB, "m.room.name", {"name": "mine"}, "", state_of=join
+    )
+    state = (await stored(services, join.event_id)).state_after
+    assert await verdict(services, room_id, refused, state_before=state) is Verdict.REJECTED
+    assert await gaps(services, room_id) == set()
+    built_on_it = await message(services, room_id, refused, state_of=join)
+    assert await verdict(services, room_id, built_on_it) is Verdict.ACCEPTED
+    assert await gaps(services, room_id) == {older.event_id}
+
+
 async def test_a_rejected_event_after_a_gap_moves_the_gap(services: RoomServices) -> None:
     room_id = await services.room(ALICE)
     join = await joined_from(services, room_id, BOB)
