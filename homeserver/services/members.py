@@ -82,8 +82,7 @@ class Members:
         return await self._database.read(work)
 
     async def _member_ids(self, tx: Transaction, root: Digest) -> list[str]:
-        entries = await self._states.all_ids(tx, root)
-        return [event_id for key, event_id in entries.items() if key[0] == MEMBER]
+        return list((await self._states.ids_of_type(tx, root, MEMBER)).values())
 
     async def _state_at(self, tx: Transaction, may: Access, place: Place | int | None) -> Digest:
         """The state at a place, but no later than the user may see."""

@@ -33,6 +33,10 @@ class RoomStates:
         """The event IDs of some entries; entries that do not exist are left out."""
         return await state.lookup(tx, self._cache, root, keys)
 
+    async def ids_of_type(self, tx: Transaction, root: Digest, event_type: str) -> dict[StateKey, str]:
+        """The event IDs of all entries of one type; the others are read little, or not at all for m.room.member."""
+        return await state.entries_of_type(tx, self._cache, root, event_type)
+
     async def all_ids(self, tx: Transaction, root: Digest) -> dict[StateKey, str]:
         """The event IDs of all entries."""
         return await state.entries(tx, self._cache, root)

@@ -126,9 +126,8 @@ async def children_of(
     """The children of a space that our server is in; none for another room."""
     if summary.room is None or not summary.is_space:
         return ()
-    ids = await states.all_ids(tx, summary.room.current_state)
-    wanted = [event_id for (event_type, _), event_id in ids.items() if event_type == CHILD]
-    found = await stored_events.load_accepted(tx, wanted)
+    ids = await states.ids_of_type(tx, summary.room.current_state, CHILD)
+    found = await stored_events.load_accepted(tx, ids.values())
     return in_order([_stripped(event) for event in found.values()], suggested_only=suggested_only)
 
 
