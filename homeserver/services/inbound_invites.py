@@ -13,8 +13,8 @@ from typing import Any
 from prometheus_client import Counter
 
 from homeserver.core import errors
-from homeserver.core.errors import InvalidEvent, MatrixError
-from homeserver.core.events import Event, parse_pdu
+from homeserver.core.errors import MatrixError
+from homeserver.core.events import Event
 from homeserver.core.identifiers import domain_of, is_valid_user_id
 from homeserver.core.room_versions import RoomRules, UnknownRoomVersion, rules_for
 from homeserver.core.signing import sign_event_as
@@ -22,7 +22,7 @@ from homeserver.core.token_bucket import RateLimit, TokenBuckets
 from homeserver.services.identity import Identity
 from homeserver.services.outside_rooms import OutsideRooms
 from homeserver.services.peer_access import acl_refusal
-from homeserver.services.received_events import ReceivedEvents
+from homeserver.services.received_events import ReceivedEvents, offered_event
 from homeserver.services.room_state import RoomStates
 from homeserver.services.told_state import is_strict, told_state, told_version
 from homeserver.storage import accounts, memberships, rooms
@@ -115,12 +115,7 @@ class InboundInvites:
         self, origin: str, room_id: str, event_id: str, pdu: Mapping[str, Any], rules: RoomRules
     ) -> Event:
         """The event, as far as it can be checked without knowing the room: nothing but an invite of ours is signed."""
-        try:
-            event = parse_pdu(pdu, rules, room_id=room_id)
-        except InvalidEvent as invalid:
-            raise errors.invalid_param(
-                f"Not a valid event of room version {rules.version}: {invalid.reason}"
-            ) from invalid
+        event = offered_event(pdu, rules, room_id)
         problem = None
         if event.event_id != event_id:
             problem = f"its ID is {event.event_id}, not {event_id}"

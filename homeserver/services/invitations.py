@@ -80,7 +80,7 @@ class Invitations:
         if problem is None and not signatures[server]:
             problem = "its signature is missing"
         if problem is not None:
-            raise MatrixError("M_UNKNOWN", f"{server} answered the invite wrongly: {problem}", 502)
+            raise errors.unknown(f"{server} answered the invite wrongly: {problem}", 502)
         return whole
 
     async def _stripped(self, tx: Transaction, event: Event) -> Sequence[Mapping[str, Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from homeserver.core.errors import InvalidEvent
+from homeserver.core.errors import InvalidEvent, invalid_param
 from homeserver.core.events import Event, has_valid_content_hash, parse_pdu, redact
 from homeserver.core.probable_event_id import probable_event_id
 from homeserver.core.room_versions import RoomRules
@@ -80,6 +80,16 @@ class ReceivedEvents:
                 if not whole:
                     received.redacted.add(event.event_id)
         return received
+
+
+def offered_event(pdu: Mapping[str, Any], rules: RoomRules, room_id: str) -> Event:
+    """1. "Is a valid event", for the one event that a request brings: whoever made it is answered M_INVALID_PARAM and why."""
+    try:
+        return parse_pdu(pdu, rules, room_id=room_id)
+    except InvalidEvent as invalid:
+        raise invalid_param(
+            f"Not a valid event of room version {rules.version}: {invalid.reason}"
+        ) from invalid
 
 
 def _parse(pdus: Sequence[Any], rules: RoomRules, room_id: str) -> tuple[list[Event], dict[str, Dropped]]:

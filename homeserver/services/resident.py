@@ -14,13 +14,13 @@ from typing import Any
 
 from homeserver.core import errors
 from homeserver.core.errors import InvalidEvent
-from homeserver.core.events import Event, has_valid_content_hash, parse_pdu
+from homeserver.core.events import Event, has_valid_content_hash
 from homeserver.core.identifiers import domain_of, is_valid_user_id
 from homeserver.core.signing import authorising_server, sign_event_as
 from homeserver.services.auth_chains import auth_chain
 from homeserver.services.identity import Identity
 from homeserver.services.peer_access import known_room
-from homeserver.services.received_events import EventSignatures
+from homeserver.services.received_events import EventSignatures, offered_event
 from homeserver.services.restricted_joins import authorising_user
 from homeserver.services.room_graph import MissingEvents, Verdict
 from homeserver.services.room_state import RoomStates
@@ -214,12 +214,7 @@ class Resident:
 
 def _member_event(origin: str, room: Room, event_id: str, pdu: Mapping[str, Any], membership: str) -> Event:
     """The event of a handshake, as far as it can be checked without the room."""
-    try:
-        event = parse_pdu(pdu, room.rules, room_id=room.room_id)
-    except InvalidEvent as invalid:
-        raise errors.invalid_param(
-            f"Not a valid event of room version {room.version}: {invalid.reason}"
-        ) from invalid
+    event = offered_event(pdu, room.rules, room.room_id)
     problem = None
     if event.event_id != event_id:
         problem = f"its ID is {event.event_id}, not {event_id}"

@@ -130,9 +130,7 @@ class RoomCreation:
         except MatrixError as refused:
             if refused.errcode != "M_FORBIDDEN":
                 raise
-            raise MatrixError(
-                "M_INVALID_ROOM_STATE", f"The room cannot be created so: {refused.message}", 400
-            ) from refused
+            raise errors.invalid_room_state(f"The room cannot be created so: {refused.message}") from refused
         content = {"is_direct": True} if wanted.is_direct else {}
         for user_id in dict.fromkeys(wanted.invite):
             if user_id != creator:

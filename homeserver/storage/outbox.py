@@ -99,8 +99,3 @@ async def keep_unanswered(tx: Transaction, destination: str, transaction: Unansw
         json.dumps(transaction.event_nids),
         transaction.body,
     )
-
-
-async def drop_unanswered(tx: Transaction, destination: str) -> None:
-    """Forget the unanswered transaction; its events stay queued."""
-    await tx.execute("DELETE FROM unanswered_transactions WHERE destination = $1", destination)
