@@ -1,10 +1,5 @@
-"""What administrators' tools use: Synapse's admin API, as far as it is served."""
+"""What administrators' tools use: Synapse's admin API, as far as it is served. Every module here is served."""
 
-from __future__ import annotations
+from homeserver.http import endpoints_in
 
-from homeserver.admin_api import register
-from homeserver.http import endpoints_of
-
-MODULES = (register,)
-
-ENDPOINTS = [endpoint for module in MODULES for endpoint in endpoints_of(module)]
+ENDPOINTS = endpoints_in(__name__)

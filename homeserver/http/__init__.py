@@ -13,6 +13,7 @@ from homeserver.http.endpoint import (
     Auth,
     Endpoint,
     endpoint,
+    endpoints_in,
     endpoints_of,
 )
 from homeserver.http.rate_limits import RateLimiter
@@ -34,6 +35,7 @@ __all__ = [
     "Response",
     "build_application",
     "endpoint",
+    "endpoints_in",
     "endpoints_of",
     "make_runner",
 ]

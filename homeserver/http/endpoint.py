@@ -4,7 +4,10 @@ stands.
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -119,6 +122,12 @@ def endpoints_of(module: ModuleType) -> list[Endpoint]:
         if callable(value) and getattr(value, "__module__", None) == module.__name__:
             found.extend(getattr(value, "__dict__", {}).get("endpoints", []))
     return found
+
+
+def endpoints_in(package: str) -> list[Endpoint]:
+    """The endpoints of every module of a package, called while the package is imported."""
+    names = sorted(module.name for module in pkgutil.iter_modules(sys.modules[package].__path__))
+    return [found for name in names for found in endpoints_of(importlib.import_module(f"{package}.{name}"))]
 
 
 def resource_of(path: str) -> str:

@@ -9,8 +9,7 @@ import pytest
 
 from tests.support.certificates import Authority
 from tests.support.federation_peer import FederationPeer
-
-from .whole import WholeServer, complaints
+from tests.support.whole import WholeServer, complaints
 
 
 @pytest.fixture

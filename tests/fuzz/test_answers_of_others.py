@@ -9,10 +9,10 @@ from aiohttp import web
 
 from tests.support.client import Answer
 from tests.support.federation_peer import Asked, FederationPeer
+from tests.support.whole import V3, WholeServer, create_room
 
 from .errcodes import KNOWN
 from .nonsense import deep
-from .whole import V3, WholeServer, create_room
 
 STATUSES = (201, 302, 400, 401, 403, 404, 429, 500)
 ERRORS: tuple[Any, ...] = (

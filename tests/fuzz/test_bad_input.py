@@ -24,9 +24,9 @@ from homeserver.services import joins
 from homeserver.services.clock import now_ms
 from tests.support.client import Answer, Client
 from tests.support.federation_peer import Asked, FederationPeer, PeerRoom
+from tests.support.whole import V3, WholeServer, compact, create_room, history, membership, say, send_path
 
 from .nonsense import deep
-from .whole import V3, WholeServer, compact, create_room, history, membership, say, send_path
 
 MEMORY_LIMIT = 400 << 20
 """How much more memory a gigabyte as an answer may cost: the 150 MiB that a join may have, twice while it is put together."""

@@ -10,8 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.support.client import Client
-
-from .whole import V3, WholeServer, create_room, history, membership, say, send_path
+from tests.support.whole import V3, WholeServer, create_room, history, membership, say, send_path
 
 MANY = 100
 

@@ -6,8 +6,7 @@ from urllib.parse import quote
 
 from homeserver.federation.remote.membership import make_join
 from tests.support.federation_peer import FederationPeer
-
-from .whole import V3, WholeServer, say
+from tests.support.whole import V3, WholeServer, say
 
 FORKS = 45
 """More than an event can have prev events, and fewer than a transaction has PDUs."""

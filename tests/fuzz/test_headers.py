@@ -12,8 +12,7 @@ import pytest
 
 from tests.support.client import Answer
 from tests.support.federation_peer import FederationPeer
-
-from .whole import V3, WholeServer
+from tests.support.whole import V3, WholeServer
 
 ODD = (
     "é".encode(),

@@ -20,8 +20,7 @@ from tests.support.client import Client
 from tests.support.invariants import violations
 from tests.support.network import until
 from tests.support.rooms import open_sqlite
-
-from .whole import V3, configuration, create_room, membership, register, send_path
+from tests.support.whole import V3, configuration, create_room, membership, register, send_path
 
 ROUNDS = 3
 WRITERS = 6

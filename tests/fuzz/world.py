@@ -23,9 +23,9 @@ from homeserver.federation.authentication import authorization_header
 from tests.support.certificates import Authority
 from tests.support.client import Client
 from tests.support.federation_peer import FederationPeer, PeerRoom
+from tests.support.whole import V3, WholeServer, complaints, create_room, membership, say
 
 from .errcodes import KNOWN
-from .whole import V3, WholeServer, complaints, create_room, membership, say
 
 T = TypeVar("T")
 

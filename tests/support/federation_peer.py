@@ -151,7 +151,8 @@ class PeerRoom:
             "prev_events": [reference_to(self.events[event_id]) for event_id in heads],
             "auth_events": [reference_to(self.events[event_id]) for event_id in auth_events],
             "depth": 1 + max((self.events[event_id].depth for event_id in heads), default=0),
-            "origin_server_ts": now_ms() + self._count,
+            # Rooms that are made in one millisecond differ also where the room ID is the hash of the create event.
+            "origin_server_ts": now_ms() + self._count + len(self.peer.rooms),
             "event_id": f"$e{self._count}x{len(self.peer.rooms)}:{self.peer.server_name}" if chosen else None,
         }
         return make_event(self.rules, **(fields | changes))

@@ -1,0 +1,84 @@
+"""The composition root: the only place that builds the server's objects and wires them.
+
+Read it from `serve`: `base`, then one module for each part of the services, then the listeners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+
+import msgspec
+
+from homeserver.app.accounts import account_services
+from homeserver.app.base import Base, build_base
+from homeserver.app.federation import federation_services
+from homeserver.app.graph import build_graph
+from homeserver.app.listeners import listen
+from homeserver.app.people import build_people
+from homeserver.app.rooms import room_services
+from homeserver.config import Settings
+from homeserver.tls import CertificateStore, certificate_store
+
+
+class Server:
+    """The running server."""
+
+    def __init__(self, stack: AsyncExitStack, certificates: CertificateStore | None) -> None:
+        """`stack` closes what was opened, last first."""
+        self._stack = stack
+        self._certificates = certificates
+
+    async def close(self) -> None:
+        """Stop listening, end what runs, close the database."""
+        await self._stack.aclose()
+
+    def reload(self) -> None:
+        """Read the TLS certificate again. Raises TLSError, and then the certificate of before stays in use."""
+        if self._certificates is not None:
+            self._certificates.reload()
+
+
+async def serve(settings: Settings) -> Server:
+    """Start the server: open the database, wire the services, listen.
+
+    Raises DatabaseError, TLSError, ConfigError or OSError (a port in use) with what a person can do about it; then nothing is
+    left open.
+    """
+    certificates = (
+        certificate_store(settings) if any(listener.tls for listener in settings.server.listeners) else None
+    )
+    async with AsyncExitStack() as stack:
+        base = await build_base(settings, stack)
+        await listen(base, await _services(base), certificates)
+        return Server(stack.pop_all(), certificates)
+    raise AssertionError("unreachable: the stack swallows no exceptions")
+
+
+async def _services(base: Base) -> list[object]:
+    """Everything that handlers may ask for."""
+    graph = build_graph(base)
+    people = build_people(base, graph)
+    await base.sender.start()
+    base.stack.push_async_callback(base.sender.stop)
+    base.stack.push_async_callback(graph.joins.stop)
+    return [
+        base.sender,
+        people.directory,
+        people.membership,
+        people.profiles,
+        people.creation,
+        *account_services(base),
+        *room_services(base, graph, people),
+        *federation_services(base, graph, people),
+        *_settings(base.settings),
+    ]
+
+
+def _settings(settings: Settings) -> Iterable[object]:
+    """The groups of settings, for handlers that tell clients of them."""
+    return (
+        getattr(settings, field.name)
+        for field in msgspec.structs.fields(Settings)
+        if field.name != "config_path"
+    )

@@ -1,0 +1,49 @@
+"""What answers other servers."""
+
+from __future__ import annotations
+
+from homeserver.app.base import Base
+from homeserver.app.graph import Graph
+from homeserver.app.people import People
+from homeserver.services.clock import now_ms
+from homeserver.services.federation_queries import FederationQueries
+from homeserver.services.history_answers import HistoryAnswers
+from homeserver.services.inbound_invites import InboundInvites
+from homeserver.services.incoming import IncomingTransactions
+from homeserver.services.incoming_edus import IncomingEDUs
+from homeserver.services.published_keys import PublishedKeys
+from homeserver.services.resident import Resident
+from homeserver.services.space_answers import SpaceAnswers
+from homeserver.services.state_answers import StateAnswers
+from homeserver.services.third_party_invites import ThirdPartyInvites
+
+
+def federation_services(base: Base, graph: Graph, people: People) -> list[object]:
+    """What answers other servers."""
+    identity, key_ring, states = base.identity, base.key_ring, graph.states
+    database, server_name = base.database, identity.server_name
+    transactions = IncomingTransactions(database, graph.inbox, IncomingEDUs({}), now_ms)
+    base.stack.push_async_callback(transactions.stop)
+    return [
+        transactions,
+        Resident(database, states, graph.timeline, key_ring, identity),
+        InboundInvites(
+            database,
+            states,
+            graph.received,
+            graph.outside,
+            identity,
+            base.settings.rate_limits.rc_invites.per_user,
+        ),
+        ThirdPartyInvites(database, states, people.invitations, identity, base.client),
+        HistoryAnswers(database, states),
+        SpaceAnswers(database, states, identity),
+        StateAnswers(database, states),
+        PublishedKeys(base.own_keys, key_ring, now_ms, int(base.settings.keys.key_refresh_interval)),
+        FederationQueries(
+            server_name,
+            people.directory.resolve,
+            people.profiles.get_local,
+            profiles_allowed=base.settings.federation.allow_profile_lookup_over_federation,
+        ),
+    ]

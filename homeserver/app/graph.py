@@ -1,0 +1,65 @@
+"""What moves the graphs of rooms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from homeserver.app.base import Base
+from homeserver.services.client_events import ClientEvents
+from homeserver.services.clock import now_ms
+from homeserver.services.event_gaps import EventGaps
+from homeserver.services.event_intake import EventIntake
+from homeserver.services.joins import RemoteJoins
+from homeserver.services.joins_in_progress import JoinsInProgress
+from homeserver.services.outside_events import OutsideEvents
+from homeserver.services.outside_rooms import OutsideRooms
+from homeserver.services.received_events import ReceivedEvents
+from homeserver.services.room_imports import RoomImports
+from homeserver.services.room_inbox import RoomInbox
+from homeserver.services.room_state import RoomStates
+from homeserver.services.room_writes import RoomWrites
+from homeserver.services.timeline import Timeline
+from homeserver.storage.state import NodeCache
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """What moves the graphs of rooms, whoever asks for it."""
+
+    states: RoomStates
+    writes: RoomWrites
+    timeline: Timeline
+    received: ReceivedEvents
+    gaps: EventGaps
+    client_events: ClientEvents
+    joining: JoinsInProgress
+    joins: RemoteJoins
+    outside: OutsideRooms
+    inbox: RoomInbox
+
+
+def build_graph(base: Base) -> Graph:
+    """Build it."""
+    database, writes = base.database, RoomWrites(base.database, base.after_commit)
+    states = RoomStates(NodeCache())
+    identity, client = base.identity, base.client
+    server_name = identity.server_name
+    received = ReceivedEvents(base.key_ring)
+    joining = JoinsInProgress()
+    imports = RoomImports(writes, states, identity)
+    gaps = EventGaps(database, writes, states, client, received)
+    intake = EventIntake(writes, states, server_name, gaps)
+    outside = OutsideRooms(writes, server_name)
+    outside_events = OutsideEvents(received, outside, identity)
+    return Graph(
+        states,
+        writes,
+        Timeline(writes, states, identity, now_ms),
+        received,
+        gaps,
+        ClientEvents(states, now_ms),
+        joining,
+        RemoteJoins(database, client, received, imports, joining, identity, now_ms),
+        outside,
+        RoomInbox(database, states, received, intake, joining, outside_events, server_name),
+    )

@@ -1,0 +1,86 @@
+"""The ports that are listened on, and how requests are let in."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from multidict import CIMultiDictProxy
+
+from homeserver import admin_api, client_api, federation_api
+from homeserver.app.base import Base
+from homeserver.config import Listener, RateLimit, RateLimitSettings
+from homeserver.config.settings import EVERY_ADDRESS
+from homeserver.core.requester import Requester
+from homeserver.federation.inbound import RequestAuthenticator
+from homeserver.http import Authenticators, RateLimiter, Request, build_application, make_runner
+from homeserver.services.clock import now_ms
+from homeserver.services.sessions import Sessions
+from homeserver.tls import CertificateStore
+
+
+async def listen(base: Base, services: list[object], certificates: CertificateStore | None) -> None:
+    """Open the listeners. Raises OSError when a port is in use."""
+    endpoints = [*client_api.ENDPOINTS, *federation_api.ENDPOINTS, *admin_api.ENDPOINTS]
+    authenticators = _authenticators(base, services)
+    limits = RateLimiter(_rate_limits(base.settings.rate_limits))
+    for listener in base.settings.server.listeners:
+        application = build_application(
+            endpoints,
+            services,
+            authenticators,
+            limits,
+            resources=listener.resource_names,
+            x_forwarded=listener.x_forwarded,
+        )
+        runner = make_runner(application)
+        await runner.setup()
+        base.stack.push_async_callback(runner.cleanup)
+        for address in _addresses(listener):
+            await web.TCPSite(
+                runner,
+                address,
+                listener.port,
+                ssl_context=certificates.context if listener.tls and certificates else None,
+                backlog=1024,
+            ).start()
+
+
+def _addresses(listener: Listener) -> tuple[str, ...]:
+    """The addresses to bind. A system without IPv6 has only the others of those that mean every address."""
+    if socket.has_dualstack_ipv6() or set(listener.bind_addresses) != set(EVERY_ADDRESS):
+        return listener.bind_addresses
+    return tuple(address for address in listener.bind_addresses if ":" not in address)
+
+
+def _rate_limits(settings: RateLimitSettings) -> dict[str, RateLimit]:
+    """The limits that endpoints name: `rc_message`, `rc_login.address` and so on."""
+    found: dict[str, RateLimit] = {}
+    for field in msgspec.structs.fields(settings):
+        value = getattr(settings, field.name)
+        if isinstance(value, RateLimit):
+            found[field.name] = value
+            continue
+        for inner in msgspec.structs.fields(value):
+            limit = getattr(value, inner.name)
+            if isinstance(limit, RateLimit):
+                found[f"{field.name}.{inner.name}"] = limit
+    return found
+
+
+def _authenticators(base: Base, services: Iterable[object]) -> Authenticators:
+    sessions = next(service for service in services if isinstance(service, Sessions))
+    inbound = RequestAuthenticator(base.identity.server_name, base.key_ring, base.whitelist, clock=now_ms)
+
+    async def access_token(token: str, request: Request, /) -> Requester:
+        return await sessions.authenticate(token)
+
+    async def signed_request(method: str, uri: str, headers: CIMultiDictProxy[str], content: Any, /) -> str:
+        origin = await inbound.authenticate(method, uri, headers.getall("Authorization", ()), content)
+        base.sender.heard_from(origin)
+        return origin
+
+    return Authenticators(access_token, signed_request)

@@ -1,0 +1,55 @@
+"""What our users do to be in rooms, and are called there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from homeserver.app.base import Base
+from homeserver.app.graph import Graph
+from homeserver.services.clock import now_ms
+from homeserver.services.directory import Directory
+from homeserver.services.invitations import Invitations
+from homeserver.services.member_profiles import MemberProfiles
+from homeserver.services.membership import Membership
+from homeserver.services.profiles import Profiles
+from homeserver.services.remote_directory import RemoteDirectory
+from homeserver.services.remote_memberships import RemoteMemberships
+from homeserver.services.room_creation import RoomCreation
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """What our users do to be in rooms, and are called there."""
+
+    directory: Directory
+    invitations: Invitations
+    membership: Membership
+    profiles: Profiles
+    creation: RoomCreation
+
+
+def build_people(base: Base, graph: Graph) -> People:
+    """Build it."""
+    database = base.database
+    states, timeline, identity = graph.states, graph.timeline, base.identity
+    remote_directory = RemoteDirectory(base.client)
+    member_profiles = MemberProfiles(database)
+    directory = Directory(database, states, timeline, remote_directory, identity, now_ms)
+    invitations = Invitations(
+        database, states, timeline, member_profiles, identity, base.client, base.key_ring
+    )
+    remote = RemoteMemberships(
+        graph.outside, graph.joins, base.client, graph.received, graph.inbox, identity, now_ms
+    )
+    membership = Membership(
+        database, states, timeline, invitations, member_profiles, directory, remote, identity
+    )
+    profiles = Profiles(
+        database,
+        identity.server_name,
+        on_change=membership.profile_changed,
+        remote=remote_directory.profile,
+    )
+    version = str(base.settings.rooms.default_room_version)
+    creation = RoomCreation(timeline, invitations, member_profiles, identity, now_ms, version)
+    return People(directory, invitations, membership, profiles, creation)
