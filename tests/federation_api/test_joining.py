@@ -307,6 +307,7 @@ async def test_a_gigabyte_is_not_read(ours: FederatingServer, peer: FederationPe
         for _ in range(1024):
             sent += 1
             yield b"x" * 2**20
+            await asyncio.sleep(0)  # so that this side learns when the other has hung up
 
     def answer(_: Asked) -> web.Response:
         return web.Response(body=endless(), content_type="application/json")
