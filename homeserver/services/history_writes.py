@@ -12,6 +12,7 @@ from dataclasses import replace
 from homeserver.core.auth_rules import Refusal, auth_keys, authorise, check_auth_events
 from homeserver.core.events import Event, StateKey
 from homeserver.core.state_map import Digest
+from homeserver.services import event_store
 from homeserver.services.redactions import apply_redactions
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
@@ -40,6 +41,10 @@ class HistoryWriter:
         is taken in as rejected, so that it is not fetched again.
         Spec: https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
         """
+        known = await stored_events.get(self._tx, event.event_id)
+        if known is not None and not known.is_outlier:
+            return "it came meanwhile"
+        event = event_store.as_kept(event, known)
         before = state_before if state_before is not None else await self._state_before(event)
         if before is None:
             return "the state before it is not known"
@@ -73,7 +78,7 @@ class HistoryWriter:
             replace(new, position=newest - age)
             for age, new in enumerate(reversed(list(self._added.values())))
         ]
-        await stored_events.place_many(tx, room.room_nid, placed)
+        await event_store.place(tx, room.room_nid, placed)
         await rooms.change_backward_extremities(
             tx, room.room_nid, add=await self._new_gaps(), remove=list(self._added)
         )

@@ -6,8 +6,9 @@ Spec: https://spec.matrix.org/v1.19/rooms/v3/#handling-redactions
 
 from collections.abc import Collection, Mapping, Sequence
 
-from homeserver.core.events import Event, StateKey, redact
+from homeserver.core.events import Event, StateKey
 from homeserver.core.power_levels import CREATE, POWER_LEVELS, power_levels_of
+from homeserver.services import event_store
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
 from homeserver.storage.database import Transaction
@@ -70,7 +71,7 @@ async def apply_redactions(
             await stored_events.set_status(tx, redaction_id, status)
         if applies and target and not target.redacted_by and target.event.event_id not in redacted:
             redacted.add(target.event.event_id)
-            await stored_events.set_redacted(tx, redact(target.event), redaction_id)
+            await event_store.apply_redaction(tx, target, redaction_id)
 
 
 async def _may_apply(

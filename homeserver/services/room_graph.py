@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from homeserver.core.auth_rules import Refusal, auth_keys, authorise, check_auth_events
-from homeserver.core.events import Event, StateKey, has_valid_content_hash
+from homeserver.core.events import Event, StateKey
 from homeserver.core.identifiers import is_valid_server_name
 from homeserver.core.power_levels import CREATE
-from homeserver.core.room_versions import EventIDFormat
 from homeserver.core.state_map import EMPTY, Digest
+from homeserver.services import event_store
 from homeserver.services.notifier import Committed
 from homeserver.services.redactions import apply_redactions
 from homeserver.services.room_state import RoomStates
@@ -149,7 +149,7 @@ class GraphWriter:
         refusal = await self._refusal_by_place(event)
         if refusal:
             return Outcome(event, Verdict.REJECTED, refusal)
-        event = _as_kept(event, known)
+        event = event_store.as_kept(event, known)
         self._received.add(event_id)
         before = await self._state_before(event) if state_before is None else state_before
         refusal = self._refusal_by_auth_events(event) or await self._refusal_by_state(event, before)
@@ -201,7 +201,7 @@ class GraphWriter:
         placed = [
             replace(new, position=position) for position, new in enumerate(self._added.values(), start=first)
         ]
-        nids = await stored_events.place_many(tx, room.room_nid, placed)
+        nids = await event_store.place(tx, room.room_nid, placed)
         await rooms.change_forward_extremities(
             tx,
             room.room_nid,
@@ -440,20 +440,6 @@ class GraphWriter:
             if stored := self._read[event_id]:
                 await outbox.add(self._tx, newcomers, stored.nid)
         return frozenset(newcomers)
-
-
-def _as_kept(event: Event, known: StoredEvent | None) -> Event:
-    """The form of an event that is judged and kept, when we have it as an outlier already.
-
-    That is the stored one: it may have been redacted since, and where servers choose the event IDs the new one may be another
-    event altogether. Only if what we have was tampered with on its way, and so was stored redacted, the new one is better.
-    """
-    if known is None:
-        return event
-    chosen = event.rules.event_id_format is EventIDFormat.SERVER_CHOSEN
-    if chosen or known.redacted_by or has_valid_content_hash(known.event):
-        return known.event
-    return event
 
 
 def _told_besides(event: Event) -> set[str]:

@@ -105,6 +105,21 @@ def in_batches(ids: Iterable[str]) -> Iterable[list[str]]:
     return (distinct[start : start + BATCH] for start in range(0, len(distinct), BATCH))
 
 
+def as_stored(new: NewEvent, nid: int, room_nid: int) -> StoredEvent:
+    """A new event as it is once it is stored."""
+    return StoredEvent(
+        new.event,
+        nid,
+        room_nid,
+        new.position,
+        new.status,
+        new.reason,
+        new.state_before,
+        new.state_after,
+        new.redacted_by,
+    )
+
+
 async def get(tx: Transaction, event_id: str) -> StoredEvent | None:
     """The event, whatever its status; None when we do not have it. Any text may be asked for."""
     if not is_storable(event_id):

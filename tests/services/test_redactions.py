@@ -263,3 +263,32 @@ async def test_the_create_event_cannot_be_redacted(services: RoomServices, versi
     assert create is not None
     await services.timeline.send(room_id, Draft(ALICE, "m.room.redaction", {}, redacts=create.event_id))
     assert (await stored(services, create.event_id)).redacted_by is None
+
+
+async def test_what_was_redacted_without_its_place_stays_so_when_history_brings_it(
+    services: RoomServices,
+) -> None:
+    room_id, join = await room_with_bob(services, "11")
+    target = await said(services, room_id, BOB, join)
+    room = await room_of(services, room_id)
+    before = (await stored(services, join.event_id)).state_after
+
+    async def known_without_place(tx: Transaction) -> tuple[None, None]:
+        await import_outliers(tx, services.states, room, [target], {})
+        return None, None
+
+    async def fetched(tx: Transaction) -> tuple[None, None]:
+        current = await rooms.get(tx, room_id)
+        assert current is not None
+        writer = HistoryWriter(tx, services.states, current)
+        assert await writer.add(target, before) is None
+        assert await writer.close() == 1
+        again = HistoryWriter(tx, services.states, current)
+        assert await again.add(target, before) is not None
+        return None, None
+
+    await services.writes.run(room_id, known_without_place)
+    redaction = await redaction_of(services, room_id, target, BOB, join)
+    await offer(services, room_id, redaction)
+    await services.writes.run(room_id, fetched)
+    assert await is_redacted_by(services, target, redaction)
