@@ -20,6 +20,7 @@ from tests.support.federation_peer import PeerRoom
 
 from . import nonsense
 from .nonsense import KEYS, bodies, canonical_values, odd_texts, queries, segments, values
+from .specification import body_of, query_names
 from .world import FuzzedRequest, Scene
 
 _transactions = count()
@@ -234,7 +235,7 @@ def signed(made: dict[str, Any], room: PeerRoom) -> dict[str, Any]:
 def requests(draw: st.DrawFn, endpoint: Endpoint, scene: Scene) -> FuzzedRequest:
     """A request to an endpoint."""
     hints = typing.get_type_hints(endpoint.handler, include_extras=True)
-    body = draw(bodies(_body(endpoint, hints["body"], scene))) if "body" in hints else None
+    body = draw(bodies(_near_or_by_schema(endpoint, hints["body"], scene))) if "body" in hints else None
     goods = {name: texts_of(name, scene) for name in endpoint.parameters}
     if endpoint.operation == "send_transaction":
         goods["txn_id"] = st.builds(lambda: f"t{next(_transactions)}")  # a repeated one is answered as it was
@@ -244,9 +245,8 @@ def requests(draw: st.DrawFn, endpoint: Endpoint, scene: Scene) -> FuzzedRequest
     target = path.format_map({name: draw(segments(good)) for name, good in goods.items()})
     if "query" in hints:
         fields = msgspec.inspect.type_info(hints["query"]).fields  # type: ignore[attr-defined]
-        target += "?" + draw(
-            queries({field.encode_name: texts_of(field.encode_name, scene) for field in fields})
-        )
+        names = dict.fromkeys([*(field.encode_name for field in fields), *query_names(endpoint)])
+        target += "?" + draw(queries({name: texts_of(name, scene) for name in names}))
     if body is None and draw(st.integers(0, 9)) == 0:
         body = draw(st.sampled_from([b"{}", b"x" * 100_000]))
     if endpoint.auth is Auth.SIGNED_REQUEST:
@@ -267,6 +267,12 @@ def _place_of(body: bytes | None, scene: Scene) -> dict[str, st.SearchStrategy[s
     except (ValueError, TypeError, KeyError, AttributeError, StopIteration):
         return {}
     return {"room_id": st.just(room.room_id), "event_id": st.just(str(event_id))}
+
+
+def _near_or_by_schema(endpoint: Endpoint, body_type: Any, scene: Scene) -> st.SearchStrategy[Any]:
+    """What the handler takes, with names of what there is; a third of them only what the specification's schema allows."""
+    near_by, by_schema = _body(endpoint, body_type, scene), body_of(endpoint)
+    return near_by if by_schema is None else st.one_of(near_by, near_by, by_schema)
 
 
 def _body(endpoint: Endpoint, body_type: Any, scene: Scene) -> st.SearchStrategy[Any]:

@@ -1,4 +1,5 @@
-"""Requests to every endpoint that is served, near what it takes and full of nonsense: none breaks the server.
+"""Requests to every endpoint that is served, near what it takes and full of nonsense: none breaks the server, and what it answers
+is what the specification's schemas say.
 
 With FUZZ_EXAMPLES=500 every endpoint gets as many requests, other ones in every run; FUZZ_SEED=7 repeats a run.
 """
@@ -56,7 +57,7 @@ def test_any_request(world: World, endpoint: Endpoint) -> None:
     @fuzzed
     @given(requests(endpoint, scene))
     def answered(request: FuzzedRequest) -> None:
-        world.check(request)
+        world.check(request, endpoint)
 
     try:
         answered()

@@ -20,12 +20,14 @@ import uvloop
 
 from homeserver.core.canonical_json import CanonicalJSONError, decode_json, encode_canonical
 from homeserver.federation.authentication import authorization_header
+from homeserver.http import Endpoint
 from tests.support.certificates import Authority
 from tests.support.client import Client
 from tests.support.federation_peer import FederationPeer, PeerRoom
 from tests.support.whole import V3, WholeServer, complaints, create_room, membership, say
 
 from .errcodes import KNOWN
+from .specification import wrong_in
 
 T = TypeVar("T")
 
@@ -153,8 +155,11 @@ class World:
         tokens = [each.access_token or "" for each in (alice, alice, alice, self.bob, self.dora)]
         return Scene(names, tokens[:1] if disposable else tokens, self.peer, self.peer_rooms)
 
-    def check(self, request: FuzzedRequest) -> Any:
-        """Send it and hold the answer against what every answer must be; returns the JSON of the answer."""
+    def check(self, request: FuzzedRequest, endpoint: Endpoint | None = None) -> Any:
+        """Send it and hold the answer against what every answer must be, and the specification's schema of the endpoint's answers.
+
+        Returns the JSON of the answer.
+        """
         started = time.monotonic()
         status, kind, content = self._exchange(request)
         took = time.monotonic() - started
@@ -173,6 +178,9 @@ class World:
         if status >= 400 and not (status == 401 and "flows" in body):
             assert body["errcode"] in KNOWN, shown
             assert isinstance(body["error"], str) and body["error"], shown
+        if endpoint is not None:
+            wrong = wrong_in(endpoint, status, body)
+            assert not wrong, "\n".join([shown, *wrong])
         return body
 
     def sweep(self, scene: Scene, client: Client | None = None) -> None:

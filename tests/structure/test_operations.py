@@ -13,6 +13,8 @@ from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from homeserver.http.endpoint import endpoints_of
 
 from .source import REPOSITORY, modules
@@ -146,16 +148,21 @@ def test_every_endpoint_is_collected() -> None:
     assert not forgotten, sorted(forgotten)
 
 
-def test_the_table_is_the_specification() -> None:
+@pytest.mark.parametrize(
+    ("script", "table"),
+    [
+        ("update-spec-operations", "tests/structure/spec_operations.json"),
+        ("update-spec-schemas", "tests/fuzz/spec_schemas.json"),
+    ],
+)
+def test_the_table_is_the_specification(script: str, table: str) -> None:
     """Only where the specification is at hand, beside the repository."""
     if not SPEC.is_dir():
         return
-    loader = SourceFileLoader(
-        "update_spec_operations", str(REPOSITORY / "scripts" / "update-spec-operations")
-    )
+    loader = SourceFileLoader(script.replace("-", "_"), str(REPOSITORY / "scripts" / script))
     spec = spec_from_loader(loader.name, loader)
     assert spec is not None
-    script = module_from_spec(spec)
-    loader.exec_module(script)
-    current = (HERE / "spec_operations.json").read_text(encoding="utf-8")
-    assert script.render(SPEC) == current, "run scripts/update-spec-operations"
+    module = module_from_spec(spec)
+    loader.exec_module(module)
+    current = (REPOSITORY / table).read_text(encoding="utf-8")
+    assert module.render(SPEC) == current, f"run scripts/{script}"
