@@ -12,6 +12,7 @@ import msgspec
 
 from homeserver.app.accounts import account_services
 from homeserver.app.base import Base, build_base
+from homeserver.app.ephemeral import ephemeral_services
 from homeserver.app.federation import federation_services
 from homeserver.app.graph import build_graph
 from homeserver.app.listeners import listen
@@ -69,6 +70,7 @@ async def _services(base: Base) -> list[object]:
         people.profiles,
         people.creation,
         *account_services(base),
+        *ephemeral_services(base),
         *room_services(base, graph, people),
         *federation_services(base, graph, people),
         *_settings(base.settings),

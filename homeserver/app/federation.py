@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from homeserver.app.base import Base
+from homeserver.app.ephemeral import edu_handlers
 from homeserver.app.graph import Graph
 from homeserver.app.people import People
 from homeserver.services.clock import now_ms
@@ -22,7 +23,8 @@ def federation_services(base: Base, graph: Graph, people: People) -> list[object
     """What answers other servers."""
     identity, key_ring, states = base.identity, base.key_ring, graph.states
     database, server_name = base.database, identity.server_name
-    transactions = IncomingTransactions(database, graph.inbox, IncomingEDUs({}), now_ms)
+    edus = IncomingEDUs(edu_handlers(base, graph))
+    transactions = IncomingTransactions(database, graph.inbox, edus, now_ms)
     base.stack.push_async_callback(transactions.stop)
     return [
         transactions,

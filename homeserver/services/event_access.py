@@ -94,6 +94,15 @@ async def access(tx: Transaction, states: RoomStates, room_id: str, user_id: str
     raise errors.forbidden(f"You are not in the room {room_id} and have not been in it, or it does not exist")
 
 
+async def joined_room(tx: Transaction, room_id: str, user_id: str) -> Room:
+    """A room that the user is in. Raises M_FORBIDDEN for any other, so that nobody learns which rooms there are."""
+    room = await rooms.get(tx, room_id)
+    mine = await memberships.get(tx, room.room_nid, user_id) if room else None
+    if room is None or mine is None or mine.membership != "join":
+        raise errors.forbidden(f"You are not in the room {room_id[:255]}, or it does not exist")
+    return room
+
+
 async def visible(
     tx: Transaction, states: RoomStates, user_id: str, events: Sequence[StoredEvent]
 ) -> list[SeenEvent]:

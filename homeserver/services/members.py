@@ -10,13 +10,12 @@ from typing import Any
 
 import msgspec
 
-from homeserver.core.errors import forbidden
 from homeserver.core.events import Event
 from homeserver.core.requester import Requester
 from homeserver.core.state_map import Digest
 from homeserver.core.stream_tokens import Place, parse_token
 from homeserver.services.client_events import ClientEvents
-from homeserver.services.event_access import Access, access
+from homeserver.services.event_access import Access, access, joined_room
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
 from homeserver.storage import memberships, rooms
@@ -69,10 +68,7 @@ class Members:
         """The joined users and their profiles in the room. Raises M_FORBIDDEN unless the requester is one of them."""
 
         async def work(tx: Transaction) -> dict[str, dict[str, Any]]:
-            room = await rooms.get(tx, room_id)
-            mine = await memberships.get(tx, room.room_nid, requester.user_id) if room else None
-            if room is None or mine is None or mine.membership != "join":
-                raise forbidden(f"You are not in the room {room_id}, or it does not exist")
+            room = await joined_room(tx, room_id, requester.user_id)
             now = await memberships.of_room(tx, room.room_nid, ("join",))
             found = await stored_events.load_accepted(tx, [member.event_id for member in now])
             return {

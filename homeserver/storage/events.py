@@ -69,6 +69,7 @@ class NewEvent:
 class Known:
     """What we have of an event, without the event."""
 
+    room_nid: int
     position: int | None
     status: EventStatus
 
@@ -155,8 +156,10 @@ async def known(tx: Transaction, event_ids: Collection[str]) -> dict[str, Known]
     """Which of these events we have, and how."""
     found: dict[str, Known] = {}
     for batch in in_batches(event_ids):
-        rows = await tx.fetch("SELECT event_id, position, status FROM events WHERE event_id = ANY($1)", batch)
-        found.update((row[0], Known(row[1], EventStatus(row[2]))) for row in rows)
+        rows = await tx.fetch(
+            "SELECT event_id, room_nid, position, status FROM events WHERE event_id = ANY($1)", batch
+        )
+        found.update((row[0], Known(row[1], row[2], EventStatus(row[3]))) for row in rows)
     return found
 
 

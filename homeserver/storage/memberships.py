@@ -80,6 +80,17 @@ async def of_room(tx: Transaction, room_nid: int, memberships: Collection[str]) 
     return [_membership(row) for row in rows]
 
 
+async def of_users(tx: Transaction, room_nid: int, user_ids: Collection[str]) -> dict[str, str]:
+    """What each of these users is in the room; those of whom its state says nothing are left out."""
+    rows = await tx.fetch(
+        "SELECT user_id, membership FROM memberships WHERE room_nid = $1 AND server = ANY($2) AND user_id = ANY($3)",
+        room_nid,
+        sorted({_server(user_id) for user_id in user_ids}),
+        list(user_ids),
+    )
+    return {row[0]: row[1] for row in rows}
+
+
 async def first(
     tx: Transaction, room_nid: int, memberships: Collection[str], *, but: str, limit: int
 ) -> list[Membership]:
@@ -189,7 +200,7 @@ async def apply(tx: Transaction, room_nid: int, changes: Sequence[Change], posit
 
     A room that was forgotten stays so as long as its user does not come back, and `position` of a membership that goes on.
     """
-    before = await _memberships(tx, room_nid, [change.user_id for change in changes])
+    before = await of_users(tx, room_nid, [change.user_id for change in changes])
     joined: Counter[str] = Counter()
     for change in changes:
         if before.get(change.user_id) == "join":
@@ -231,16 +242,6 @@ async def apply(tx: Transaction, room_nid: int, changes: Sequence[Change], posit
         " ON CONFLICT (room_nid, server) DO UPDATE SET joined = room_servers.joined + excluded.joined",
         [(room_nid, server, delta) for server, delta in joined.items() if delta],
     )
-
-
-async def _memberships(tx: Transaction, room_nid: int, user_ids: list[str]) -> dict[str, str]:
-    rows = await tx.fetch(
-        "SELECT user_id, membership FROM memberships WHERE room_nid = $1 AND server = ANY($2) AND user_id = ANY($3)",
-        room_nid,
-        sorted({_server(user_id) for user_id in user_ids}),
-        user_ids,
-    )
-    return {row[0]: row[1] for row in rows}
 
 
 def _server(user_id: str) -> str:

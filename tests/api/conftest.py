@@ -39,8 +39,10 @@ from homeserver.services.sessions import Sessions
 from homeserver.services.shared_secret import SharedSecretRegistration
 from homeserver.services.user_interactive import UserInteractive
 from homeserver.storage.database import Database, open_database
+from tests.support.certificates import Authority
 from tests.support.client import Client, serving
 from tests.support.room_server import RoomServer, room_server
+from tests.support.whole import WholeServer, complaints
 
 MODULES = (
     admin_register,
@@ -192,3 +194,13 @@ async def rooms(tmp_path: Path) -> AsyncIterator[RoomServer]:
     """The endpoints of rooms, with tokens that say whose they are."""
     async with room_server(tmp_path) as running:
         yield running
+
+
+@pytest.fixture
+async def whole(tmp_path: Path) -> AsyncIterator[WholeServer]:
+    """The whole application. It must not log an error, and its database must be sound in the end."""
+    with complaints() as logged:
+        async with WholeServer(Authority(tmp_path), tmp_path) as server:
+            yield server
+            assert await server.violations() == []
+    assert logged == []

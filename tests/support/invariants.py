@@ -33,6 +33,7 @@ DANGLING = {
     "a sent event that there is not": "SELECT event_id FROM sent_events WHERE event_id NOT IN"
     " (SELECT event_id FROM events)",
     "a membership in no room": "SELECT user_id FROM memberships WHERE room_nid NOT IN (SELECT room_nid FROM rooms)",
+    "a receipt in no room": "SELECT user_id FROM receipts WHERE room_nid NOT IN (SELECT room_nid FROM rooms)",
     "a device of nobody": "SELECT device_id FROM devices WHERE user_id NOT IN (SELECT user_id FROM users)",
     "an access token of nobody": "SELECT token_id FROM access_tokens WHERE user_id NOT IN"
     " (SELECT user_id FROM users)",

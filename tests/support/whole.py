@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import aiohttp
 
@@ -107,10 +107,10 @@ def _listener(host: str, port: int, *, tls: bool) -> dict[str, Any]:
 
 
 class WholeServer:
-    """`peers`: the names of the servers that it may speak with."""
+    """`peers`: the names of the servers that it may speak with; None: all that the test starts."""
 
     def __init__(
-        self, authority: Authority, directory: Path, peers: tuple[str, ...] = (), *, number: int = 150
+        self, authority: Authority, directory: Path, peers: tuple[str, ...] | None = (), *, number: int = 150
     ) -> None:
         settings = configuration(directory, number)
         host, secure_port = free_address(number)
@@ -124,7 +124,7 @@ class WholeServer:
             "tls_private_key_path": str(certificate),
             "federation_custom_ca_list": [str(authority.path)],
             "ip_range_allowlist": [f"{SUBNET}.0/24"],
-            "federation_domain_whitelist": [*peers, DEAD_SERVER],
+            "federation_domain_whitelist": None if peers is None else [*peers, DEAD_SERVER],
             "federation": {
                 "client_timeout": "5s",
                 "destination_min_retry_interval": "1s",
@@ -207,6 +207,12 @@ async def say(client: Client, room_id: str, text: str) -> str:
 async def membership(client: Client, room_id: str, what: str) -> Answer:
     """join or leave."""
     return await client.post(f"{V3}/rooms/{quote(room_id)}/{what}")
+
+
+async def sync(client: Client, since: str | None = None, **query: Any) -> Any:
+    """An answer of /sync."""
+    asked = urlencode({**({} if since is None else {"since": since}), **query})
+    return (await client.get(f"{V3}/sync?{asked}")).ok()
 
 
 async def history(client: Client, room_id: str) -> list[Mapping[str, Any]]:

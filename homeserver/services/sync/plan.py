@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from homeserver.services.sync.account_data import Events, account_data_news, account_data_of_rooms
+from homeserver.services.sync.ephemeral import ephemeral_news
 from homeserver.services.sync.request import Reader
 from homeserver.storage import events as stored_events
 from homeserver.storage import memberships, out_of_room, rooms
@@ -13,11 +14,16 @@ from homeserver.storage.out_of_room import OutOfRoom
 
 @dataclass(frozen=True, slots=True)
 class PlannedRoom:
-    """A room to be shown. since: the position that the reader has seen it up to; None when all of it is new to the reader."""
+    """A room to be shown. since: the position that the reader has seen it up to; None when all of it is new to the reader.
+
+    is_quiet: nothing has happened in its graph since then.
+    """
 
     membership: Membership
     since: int | None
     account_data: Events = field(default_factory=list)
+    ephemeral: Events = field(default_factory=list)
+    is_quiet: bool = False
 
 
 @dataclass(slots=True)
@@ -55,12 +61,14 @@ async def plan(reader: Reader) -> Plan:
     made.account_data = news.everywhere
     new = {membership.room_id for membership in shown if since is not None and membership.position > since}
     private = {**news.rooms, **await account_data_of_rooms(reader, new)}
+    passing = await ephemeral_news(reader, shown, new)
     for membership in shown:
-        own = private.get(membership.room_id, [])
+        own, ephemeral = private.get(membership.room_id, []), passing.get(membership.room_id, [])
         if membership.room_id in new:
-            made.joined.append(PlannedRoom(membership, None, own))
-        elif membership.room_nid in changed or own:
-            made.joined.append(PlannedRoom(membership, since, own))
+            made.joined.append(PlannedRoom(membership, None, own, ephemeral))
+        elif membership.room_nid in changed or own or ephemeral:
+            is_quiet = membership.room_nid not in changed
+            made.joined.append(PlannedRoom(membership, since, own, ephemeral, is_quiet))
     await _plan_others(reader, made, private)
     return made
 

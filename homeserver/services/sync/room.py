@@ -3,6 +3,7 @@
 from typing import Any
 
 from homeserver.core.state_map import EMPTY, Digest
+from homeserver.core.stream_tokens import stream_token
 from homeserver.services.event_access import last_stay
 from homeserver.services.sync.plan import PlannedRoom
 from homeserver.services.sync.request import Reader
@@ -15,17 +16,29 @@ from homeserver.storage.rooms import Room
 
 async def joined_room(reader: Reader, room: Room, planned: PlannedRoom) -> dict[str, Any] | None:
     """The section of a joined room; None when there is nothing to tell."""
+    if planned.is_quiet:
+        return _quiet_room(reader, planned)
     shown = await timeline(reader, room, since=planned.since, until=reader.position)
     span = await _span(reader, room, planned.since, shown, room.current_state)
     told = await _summary_if_changed(reader, room, span)
     body = await _room(reader, room, span, shown, told)
     body["account_data"] = {"events": planned.account_data}
+    body["ephemeral"] = {"events": planned.ephemeral}
     if planned.since is not None and not reader.request.full_state and not told and _is_empty(body):
         return None
     if told:
         body["summary"] = told.body()
-    body["ephemeral"] = {"events": []}
     return body
+
+
+def _quiet_room(reader: Reader, planned: PlannedRoom) -> dict[str, Any]:
+    """The section of a room with news that are not of its graph, which therefore need not be read."""
+    return {
+        "timeline": {"events": [], "limited": False, "prev_batch": stream_token(reader.position)},
+        "state_after" if reader.request.use_state_after else "state": {"events": []},
+        "account_data": {"events": planned.account_data},
+        "ephemeral": {"events": planned.ephemeral},
+    }
 
 
 async def left_room(reader: Reader, room: Room, planned: PlannedRoom) -> dict[str, Any]:
@@ -93,5 +106,5 @@ async def _room(
 
 
 def _is_empty(body: dict[str, Any]) -> bool:
-    sections = ("timeline", "state", "state_after", "account_data")
+    sections = ("timeline", "state", "state_after", "account_data", "ephemeral")
     return not any(body[name]["events"] for name in sections if name in body)

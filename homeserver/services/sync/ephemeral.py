@@ -1,0 +1,48 @@
+"""The `ephemeral` of joined rooms: how far their members have read them.
+
+Spec: https://spec.matrix.org/v1.19/client-server-api/#receipts
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+from homeserver.core.receipts import RECEIPT, Read, receipt_events
+from homeserver.services.sync.account_data import Events
+from homeserver.services.sync.request import Reader
+from homeserver.storage import receipts as stored_receipts
+from homeserver.storage.memberships import Membership
+
+MAX_RECEIPTS: Final = 1_000
+"""Of one room: the newest. Where the room is new to the reader, the reader's own are shown besides."""
+
+
+async def ephemeral_news(
+    reader: Reader, rooms: Sequence[Membership], new: Collection[str]
+) -> dict[str, Events]:
+    """What is to be shown of joined rooms, by room ID: what has changed since the last answer, and all there is of the rooms
+    that are `new` (room IDs) to the reader."""
+    wanted = reader.request.filter.room.ephemeral
+    shown = [membership for membership in rooms if wanted.allows_room(membership.room_id)]
+    if wanted.limit == 0 or not wanted.allows(RECEIPT, None, {}):
+        return {}
+    news: dict[str, Events] = {}
+    for room_id, receipts in (await _receipts(reader, shown, new)).items():
+        events: list[dict[str, Any]] = receipt_events(receipts)
+        news[room_id] = events if wanted.limit is None else events[-wanted.limit :]
+    return news
+
+
+async def _receipts(
+    reader: Reader, rooms: Sequence[Membership], new: Collection[str]
+) -> dict[str, list[Read]]:
+    """The receipts that the reader may see, by room ID; oldest change first."""
+    since = -1 if reader.request.since is None else reader.request.since
+    seen = [membership.room_nid for membership in rooms if since >= 0 and membership.room_id not in new]
+    unseen = [membership.room_nid for membership in rooms if since < 0 or membership.room_id in new]
+    found = await stored_receipts.own(reader.tx, reader.user_id, unseen)
+    found += await stored_receipts.shown_to(reader.tx, reader.user_id, unseen, -1, MAX_RECEIPTS)
+    found += await stored_receipts.shown_to(reader.tx, reader.user_id, seen, since, MAX_RECEIPTS)
+    by_room: dict[str, list[Read]] = {}
+    for stored in found:
+        by_room.setdefault(stored.read.room_id, []).append(stored.read)
+    return by_room
