@@ -24,6 +24,7 @@ from homeserver.core.canonical_json import encode_canonical
 from homeserver.federation.errors import FederationError
 from homeserver.federation.remote.transactions import MAX_EDUS, MAX_PDUS, transaction_body
 from homeserver.services.clock import Clock
+from homeserver.services.slots import Slots
 from homeserver.storage import destinations, outbox
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.destinations import Failing
@@ -42,10 +43,15 @@ MAX_IN_FLIGHT = 200
 CATCH_UP_AFTER_MS = 3_600_000
 """A server that was away for longer gets only the newest event of each room: it fetches the rest itself."""
 
-PAUSE_AFTER_FAILURE_MS = 5_000
+PAUSE_AFTER_VAIN_TRY_MS = 5_000
 LONGEST_PAUSE_MS = 600_000
-"""Hearing from a server has it tried again at once, but no sooner after a failed try than this for each failure: it
-may reach us and yet be out of our reach."""
+"""Hearing from a server has it tried again at once. When such a try fails, the server reaches us and yet is out of our
+reach: the next ones come no sooner after the last than this, and twice as late after each that was in vain."""
+
+SLOW_AFTER_S = 5.0
+MAX_SLOW = 250
+"""A transaction that is not answered after this long makes room for those to other servers, as long as not more than so
+many are slow: servers that let our requests hang hold up nobody but themselves."""
 
 STOP_GRACE_S = 0.5
 
@@ -73,6 +79,9 @@ class _Peer:
     timer: asyncio.TimerHandle | None = None
     failing: Failing | None = None
     attempted_ms: int = 0
+    vain_tries: int = 0  # tries in a row that were made because it was heard from, and failed
+    heard: bool = False  # whether it was heard from since the last try began
+    hastened: bool = False  # whether the try that is under way was made because it was heard from
     woken: bool = False
     unanswered: Unanswered | None = None
     looked_up: bool = False  # whether `unanswered` has been read from the database
@@ -100,7 +109,7 @@ class Sender:
         self._policy = policy
         self._random = random
         self._peers: dict[str, _Peer] = {}
-        self._slots = asyncio.Semaphore(MAX_IN_FLIGHT)
+        self._slots = Slots(MAX_IN_FLIGHT, MAX_SLOW, SLOW_AFTER_S)
         self._stopping = False
 
     async def start(self) -> None:
@@ -140,10 +149,11 @@ class Sender:
     def heard_from(self, name: str) -> None:
         """A server has made a request that bears its signature: if it did not answer before, it may now."""
         peer = self._peers.get(name)
-        if peer is None or peer.failing is None or peer.task is not None:
+        if peer is None or peer.heard:
             return
-        pause = min(PAUSE_AFTER_FAILURE_MS * peer.failing.failures, LONGEST_PAUSE_MS)
-        self._wait(peer, min(peer.failing.retry_at, peer.attempted_ms + pause))
+        peer.heard = True
+        if peer.failing is not None and peer.task is None:
+            self._hasten(peer, peer.failing)
 
     def queue_edu(
         self, names: Iterable[str], edu_type: str, content: Mapping[str, Any], *, replaces: object = None
@@ -161,6 +171,18 @@ class Sender:
                 while len(peer.edus) > MAX_WAITING_EDUS:
                     peer.edus.pop(next(iter(peer.edus)))
                 self._begin(peer)
+
+    def _hasten(self, peer: _Peer, failing: Failing) -> None:
+        """Try a server that was heard from before its time."""
+        pause = (
+            min(PAUSE_AFTER_VAIN_TRY_MS << min(peer.vain_tries - 1, 20), LONGEST_PAUSE_MS)
+            if peer.vain_tries
+            else 0
+        )
+        at = peer.attempted_ms + pause
+        if at < failing.retry_at:
+            peer.hastened = True
+            self._wait(peer, at)
 
     def _wait(self, peer: _Peer, until_ms: int) -> None:
         if peer.timer:
@@ -180,26 +202,30 @@ class Sender:
     async def _drain(self, peer: _Peer) -> None:
         """Send until there is nothing left or the server does not answer."""
         try:
-            async with self._slots:
-                while not self._stopping and await self._send_next(peer):
-                    pass
+            more = True
+            while more and not self._stopping:
+                async with self._slots.taken():
+                    more = await self._send_next(peer)
         except Exception:
             log.exception("sending to %s failed for a reason of our own; it is tried again later", peer.name)
             await self._failed(peer, None, "an error of our own, see the log")
         finally:
             peer.task = None
-            if peer.woken:
+            if peer.failing is not None:
+                if peer.heard:  # while the try was under way
+                    self._hasten(peer, peer.failing)
+            elif peer.woken:
                 self._begin(peer)
-            elif peer.failing is None:
+            else:
                 self._peers.pop(peer.name, None)
 
     async def _send_next(self, peer: _Peer) -> bool:
         """Send one transaction; False when there was none or it failed."""
-        peer.woken = False
+        peer.woken = peer.heard = False
+        peer.attempted_ms = self._clock()
         transaction, edus = await self._next(peer)
         if transaction is None:
             return False
-        peer.attempted_ms = self._clock()
         try:
             answer = await self._send(peer.name, transaction.transaction_id, transaction.body)
         except asyncio.CancelledError:
@@ -254,6 +280,7 @@ class Sender:
         if was_failing:
             log.info("%s answers again", peer.name)
         peer.unanswered, peer.failing, peer.limit = None, None, MAX_PDUS
+        peer.vain_tries, peer.hastened = 0, False
         sent_transactions.labels("ok").inc()
         _note_verdicts(peer.name, answer, len(transaction.event_nids))
 
@@ -301,6 +328,8 @@ class Sender:
         failing = Failing(peer.name, since, failures, now + delay, reason[:1_000])
 
         peer.failing = failing
+        peer.vain_tries += peer.hastened
+        peer.hastened = False
         peer.edus.clear()
         self._wait(peer, failing.retry_at)
 
@@ -311,6 +340,8 @@ class Sender:
                 await outbox.keep_unanswered(tx, peer.name, transaction)
 
         await self._database.write(work)
+        if transaction:  # what many servers have not answered is held by the database, not in memory
+            peer.unanswered, peer.looked_up = None, False
         level = logging.WARNING if failures == 1 else logging.INFO
         log.log(level, "%s does not answer (%s); next try in %d s", peer.name, reason, delay // 1000)
 

@@ -13,6 +13,7 @@ import pytest
 from homeserver.core.backoff import BackoffPolicy
 from homeserver.core.canonical_json import decode_json, encode_canonical
 from homeserver.federation.errors import FederationError
+from homeserver.services import sender as sender_module
 from homeserver.services.sender import CATCH_UP_AFTER_MS, Sender
 from homeserver.services.timeline import Draft
 from homeserver.storage import destinations, outbox
@@ -32,6 +33,7 @@ class Network:
     sent: list[tuple[str, str, bytes]] = field(default_factory=list)
     answers: dict[str, list[Any]] = field(default_factory=dict)
     held: asyncio.Event | None = None
+    hanging: dict[str, asyncio.Event] = field(default_factory=dict)
     under_way: int = 0
     most_under_way: int = 0
 
@@ -41,8 +43,9 @@ class Network:
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
-            if self.held:
-                await self.held.wait()
+            held = self.hanging.get(destination, self.held)
+            if held:
+                await held.wait()
             await asyncio.sleep(0)
         finally:
             self.under_way -= 1
@@ -221,6 +224,49 @@ async def test_a_restart_loses_nothing(setting: Setting) -> None:
     assert len(to_a) == 2 and to_a[0] == to_a[1]
 
 
+@pytest.mark.parametrize("seed", range(5))
+async def test_over_a_bad_network_each_server_gets_each_event_once_and_in_order(
+    setting: Setting, seed: int
+) -> None:
+    chance = random.Random(seed)
+    taken: dict[str, dict[str, list[str]]] = {"a.test": {}, "b.test": {}, "c.test": {}}
+
+    async def send(destination: str, transaction_id: str, body: bytes) -> dict[str, str | None]:
+        await asyncio.sleep(0)
+        luck = chance.random()
+        if luck < 0.3:
+            raise failure(destination)
+        # Servers take a transaction ID once: "the receiving server MUST NOT process it again".
+        texts = [pdu["content"]["body"] for pdu in decode_json(body)["pdus"]]
+        assert taken[destination].setdefault(transaction_id, texts) == texts
+        if luck < 0.6:
+            raise failure(destination, "timeout")  # the answer is lost
+        return {}
+
+    setting.network.send = send  # type: ignore[method-assign]
+    sender = await setting.sender()
+    room_id = await setting.services.room(BOB)
+    for number in range(30):
+        await setting.say(room_id, [str(number)], *taken)
+        sender.wake(taken)
+        if chance.random() < 0.2:
+            await sender.stop()
+            sender = await setting.sender()
+        setting.services.clock.now += 10_000
+        for name in taken:
+            sender.heard_from(name)
+        await asyncio.sleep(0.005)
+    async with asyncio.timeout(20):
+        while await setting.waiting():
+            setting.services.clock.now += 1_000
+            for name in taken:
+                if (peer := sender._peers.get(name)) and peer.failing and peer.task is None:
+                    sender._begin(peer)  # as its timer does in time
+            await asyncio.sleep(0.005)
+    for transactions in taken.values():
+        assert [text for texts in transactions.values() for text in texts] == [str(n) for n in range(30)]
+
+
 async def test_stopping_while_a_transaction_is_under_way(setting: Setting) -> None:
     first = await setting.sender()
     room_id = await setting.services.room(BOB)
@@ -236,18 +282,140 @@ async def test_stopping_while_a_transaction_is_under_way(setting: Setting) -> No
     assert before == after
 
 
-async def test_a_server_that_is_heard_from_is_not_hammered(setting: Setting) -> None:
-    sender = await setting.sender()
+def seconds_to_next_try(sender: Sender, name: str) -> float:
+    """How long the sender waits before it tries a server again."""
+    timer = sender._peers[name].timer
+    assert timer is not None
+    return timer.when() - asyncio.get_running_loop().time()
+
+
+async def fail_often(setting: Setting, sender: Sender, times: int) -> None:
+    """Let a server be unreachable until the sender has tried it so many times, and rests for over an hour."""
+    setting.network.answers["a.test"] = [failure("a.test")] * times
     room_id = await setting.services.room(BOB)
-    setting.network.answers["a.test"] = [failure("a.test")] * 50
     await setting.say(room_id, ["one"], "a.test")
     sender.wake(["a.test"])
+    for count in range(1, times + 1):
+        await until_async(lambda count=count: failures(setting, count))
+        await until(lambda: sender._peers["a.test"].task is None)
+        if count < times:
+            sender._begin(sender._peers["a.test"])  # as its timer does in time
+
+
+async def test_a_server_that_comes_back_is_noticed_at_once(setting: Setting) -> None:
+    sender = Sender(
+        setting.database,
+        setting.network.send,
+        "ours.test",
+        setting.services.clock,
+        BackoffPolicy(quick=(), first_ms=3_600_000, most_ms=24 * 3_600_000, jitter=0),
+        random.Random(1),
+    )
+    setting.senders.append(sender)
+    await fail_often(setting, sender, 6)
+    assert seconds_to_next_try(sender, "a.test") > 20 * 3600
+    sender.heard_from("a.test")  # no time has passed since the last try
+    await until_async(lambda: is_empty(setting))
+    assert len(setting.network.sent) == 7
+    assert await setting.failing() == []
+
+
+async def test_what_is_heard_while_a_try_hangs_counts_when_it_has_failed(setting: Setting) -> None:
+    sender = await setting.sender()
+    room_id = await setting.services.room(BOB)
+    setting.network.held = asyncio.Event()
+    setting.network.answers["a.test"] = [failure("a.test", "timeout")]
+    await setting.say(room_id, ["one"], "a.test")
+    sender.wake(["a.test"])
+    await until(lambda: setting.network.sent)
+    sender.heard_from("a.test")
+    sender.wake(["a.test"])  # and more to send is no reason to try before the time
+    setting.network.held.set()
+    await until_async(lambda: is_empty(setting))
+    assert len(setting.network.sent) == 2
+
+
+async def test_news_for_a_server_that_has_just_failed_is_no_reason_to_try_it_again(setting: Setting) -> None:
+    sender = await setting.sender()
+    room_id = await setting.services.room(BOB)
+    setting.network.held = asyncio.Event()
+    setting.network.answers["a.test"] = [failure("a.test")] * 5
+    await setting.say(room_id, ["one"], "a.test")
+    sender.wake(["a.test"])
+    await until(lambda: setting.network.sent)
+    sender.wake(["a.test"])
+    setting.network.held.set()
     await until_async(setting.failing)
-    for _ in range(20):
-        sender.heard_from("a.test")
-        sender.heard_from("unknown.test")
-        await asyncio.sleep(0)
+    await until(lambda: sender._peers["a.test"].task is None)
+    assert seconds_to_next_try(sender, "a.test") > 0.5
     assert len(setting.network.sent) == 1
+
+
+async def test_a_server_that_reaches_us_and_is_out_of_our_reach_is_not_hammered(setting: Setting) -> None:
+    sender = Sender(
+        setting.database,
+        setting.network.send,
+        "ours.test",
+        setting.services.clock,
+        BackoffPolicy(quick=(), first_ms=3_600_000, most_ms=24 * 3_600_000, jitter=0),
+        random.Random(1),
+    )
+    setting.senders.append(sender)
+    await fail_often(setting, sender, 1)
+    setting.network.answers["a.test"] = [failure("a.test")] * 50
+    pauses = []
+    for tries in range(2, 12):
+        for _ in range(20):
+            sender.heard_from("a.test")
+            sender.heard_from("unknown.test")
+            await asyncio.sleep(0)
+        if tries > 2:  # the first is made at once
+            pauses.append(round(seconds_to_next_try(sender, "a.test")))
+            assert len(setting.network.sent) == tries - 1
+            sender._begin(sender._peers["a.test"])  # as its timer does in time
+        await until_async(lambda tries=tries: failures(setting, tries))
+        await until(lambda: sender._peers["a.test"].task is None)
+    assert pauses == [5, 10, 20, 40, 80, 160, 320, 600, 600]
+
+
+async def test_servers_that_let_requests_hang_hold_up_nobody_else(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_module, "SLOW_AFTER_S", 0.05)
+    monkeypatch.setattr(sender_module, "MAX_IN_FLIGHT", 20)
+    sender = await setting.sender()
+    room_id = await setting.services.room(BOB)
+    hanging = [f"hanging{number}.test" for number in range(100)]
+    for name in hanging:
+        setting.network.hanging[name] = asyncio.Event()
+    await setting.say(room_id, ["one"], *hanging, "good.test")
+    sender.wake([*hanging, "good.test"])
+    await until(lambda: setting.network.pdus("good.test"))
+    await until_async(lambda: has_nothing(setting, "good.test"))
+    assert setting.network.under_way == 100
+
+
+async def test_thousands_of_servers_that_do_not_answer_are_held_cheaply(setting: Setting) -> None:
+    sender = await setting.sender()
+    room_id = await setting.services.room(BOB)
+    names = [f"gone{number}.test" for number in range(3_000)]
+    for name in names:
+        setting.network.answers[name] = [failure(name)] * 100
+    await setting.say(room_id, ["x" * 40_000], *names, "good.test")
+    sender.wake([*names, "good.test"])
+    async with asyncio.timeout(60):
+        while len(await setting.failing()) < len(names) or any(p.task for p in sender._peers.values()):  # noqa: ASYNC110 -- the database tells nobody
+            await asyncio.sleep(0.05)
+    assert setting.network.most_under_way <= sender_module.MAX_IN_FLIGHT
+    assert "good.test" not in sender._peers
+    # A timer for each, and nothing else: no task, and no copy of what it has not answered.
+    held = list(sender._peers.values())
+    assert len(held) == len(names)
+    assert all(peer.task is None and peer.unanswered is None and not peer.edus for peer in held)
+    await sender.stop()
+    again = await setting.sender()
+    await asyncio.sleep(0)
+    assert len(again._peers) == len(names) and all(peer.task is None for peer in again._peers.values())
 
 
 async def test_a_server_that_was_away_for_long_gets_the_newest_of_each_room(setting: Setting) -> None:
