@@ -11,6 +11,7 @@ from homeserver.services.events_by_time import EventsByTime
 from homeserver.services.members import Members
 from homeserver.services.pagination import Pagination
 from homeserver.services.public_rooms import PublicRooms
+from homeserver.services.relations import Relations
 from homeserver.services.remote_rooms import RemoteRooms
 from homeserver.services.remote_summaries import RemoteSummaries
 from homeserver.services.room_reads import RoomReads
@@ -19,6 +20,7 @@ from homeserver.services.room_summary import RoomSummary
 from homeserver.services.space_hierarchy import SpaceHierarchy
 from homeserver.services.summary_lookup import SummaryLookup
 from homeserver.services.sync import Sync
+from homeserver.services.threads_list import ThreadsList
 
 
 def room_services(base: Base, graph: Graph, people: People) -> list[object]:
@@ -34,9 +36,11 @@ def room_services(base: Base, graph: Graph, people: People) -> list[object]:
         Members(database, states, client_events),
         Pagination(database, states, client_events, backfill),
         PublicRooms(database, states, identity, RemoteRooms(base.client)),
+        Relations(database, states, client_events),
         RoomReads(database, states, client_events),
         RoomSummary(summaries, people.directory),
         SpaceHierarchy(summaries, now_ms),
         RoomSending(database, states, graph.timeline, people.membership, people.directory, identity),
         Sync(database, states, client_events, base.notifier),
+        ThreadsList(database, states, client_events),
     ]

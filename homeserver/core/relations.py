@@ -54,6 +54,14 @@ def may_replace(event: Event) -> bool:
     return event.type == ENCRYPTED or isinstance(event.content.get("m.new_content"), Mapping)
 
 
+def may_be_thread_root(event: Event) -> bool:
+    """Whether a thread can start from an event: not from one that itself relates to another.
+
+    Spec: https://spec.matrix.org/v1.19/client-server-api/#threading
+    """
+    return relation_of(event.content) is None
+
+
 def may_be_replaced(event: Event) -> bool:
     """Whether an event can have replacements: it is no state, and no replacement itself."""
     if event.is_state:

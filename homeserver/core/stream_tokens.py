@@ -7,6 +7,7 @@ clients.
 
 import re
 from dataclasses import dataclass, field
+from typing import Final
 
 from homeserver.core.errors import invalid_param
 
@@ -26,6 +27,18 @@ class Place:
     depth: int
     position: int
     until: int | None = field(default=None, compare=False)
+
+
+BEGINNING: Final = Place(0, -(10**17))
+"""Before everything in a room's history."""
+
+
+def newest_place(position: int) -> Place:
+    """Where to begin to go back through all that came up to a position of the stream.
+
+    That includes history which was fetched since, or is still to be fetched, however deep it is.
+    """
+    return Place(_LARGEST, 0, position)
 
 
 def stream_token(position: int) -> str:

@@ -8,6 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ import msgspec
 from homeserver.core.event_fields import pick
 from homeserver.core.events import Event, client_event
 from homeserver.core.requester import Requester
+from homeserver.services.bundled_aggregations import bundle
 from homeserver.services.clock import Clock
 from homeserver.services.event_access import SeenEvent
 from homeserver.services.room_state import RoomStates
@@ -35,6 +37,7 @@ class EventForm:
 
 
 DEFAULT_FORM = EventForm()
+NOTHING: Mapping[str, Mapping[str, Any]] = {}
 
 
 class ClientEvents:
@@ -56,13 +59,37 @@ class ClientEvents:
         requester: Requester,
         events: Sequence[SeenEvent],
         form: EventForm = DEFAULT_FORM,
+        *,
+        relations: Mapping[str, Mapping[str, Any]] = NOTHING,
     ) -> list[msgspec.Raw]:
-        """The events as JSON for one reader, each with its `unsigned`; /sync leaves out `room_id`."""
+        """The events as JSON for one reader, each with its `unsigned`; /sync leaves out `room_id`.
+
+        relations: by event ID what stands in `unsigned` as `m.relations`, see `render_bundled`.
+        """
         unsigned = await self._unsigned(tx, requester, events)
+        for event_id, bundled in relations.items():
+            unsigned[event_id]["m.relations"] = bundled
         shown = [(seen.stored.event, unsigned[seen.stored.event.event_id]) for seen in events]
         if form.is_federation or form.fields is not None:
             return [_in_form(event, beside, form) for event, beside in shown]
         return [self.splice(event, beside, with_room_id=form.with_room_id) for event, beside in shown]
+
+    async def render_bundled(
+        self,
+        tx: Transaction,
+        requester: Requester,
+        events: Sequence[SeenEvent],
+        form: EventForm = DEFAULT_FORM,
+    ) -> list[msgspec.Raw]:
+        """The same with what their child events come to: for the endpoints where the specification wants that.
+
+        Spec: https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events
+        """
+        render = partial(self.render, tx, requester, form=form)
+        relations = await bundle(
+            tx, self._states, requester.user_id, [seen.stored for seen in events], render
+        )
+        return await render(events, relations=relations)
 
     def splice(
         self, event: Event, unsigned: Mapping[str, Any] | None = None, *, with_room_id: bool = True

@@ -14,7 +14,14 @@ import msgspec
 from homeserver.core.filters import RoomEventFilter
 from homeserver.core.requester import Requester
 from homeserver.core.state_map import Digest
-from homeserver.core.stream_tokens import Place, parse_token, place_token, stream_token
+from homeserver.core.stream_tokens import (
+    BEGINNING,
+    Place,
+    newest_place,
+    parse_token,
+    place_token,
+    stream_token,
+)
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.event_access import Access, SeenEvent, access, visible
 from homeserver.services.room_reads import visible_event
@@ -35,8 +42,6 @@ MAX_READS = 20
 MAX_FETCHES = 10
 """How often history is fetched from other servers for one page: where it branches, what comes can refer to more that is missing."""
 
-BEGINNING = Place(0, -(10**17))
-DEEPEST = 2**63 - 1
 MEMBER = "m.room.member"
 
 
@@ -138,7 +143,7 @@ class Pagination:
             before = await reader.walk(_place(stored, backwards=True), None, most - most // 2, backwards=True)
             after = await reader.walk(_place(stored, backwards=False), None, most // 2, backwards=False)
             shown = [*reversed(before.events), seen, *after.events]
-            rendered = await self._events.render(tx, requester, shown)
+            rendered = await self._events.render_bundled(tx, requester, shown)
             index = len(before.events)
             return {
                 "start": place_token(before.place),
@@ -161,7 +166,7 @@ class Pagination:
         gap = await _gap(tx, may, start, walk) if request.backwards and may.is_joined else None
         answer: dict[str, Any] = {
             "start": token,
-            "chunk": await self._events.render(tx, requester, walk.events),
+            "chunk": await self._events.render_bundled(tx, requester, walk.events),
         }
         # "If no further events are available [...] this property is omitted": at `to` there may be some, but not twice.
         # Where history is missing, who comes again asks other servers again.
@@ -177,12 +182,12 @@ class Pagination:
         if request.start:
             position = parse_token(request.start)
             if request.backwards and not isinstance(position, Place):
-                return request.start, _newest(position)
+                return request.start, newest_place(position)
             return request.start, await self._at(tx, may, request.start)
         if not request.backwards:
             return place_token(BEGINNING), BEGINNING
         position = may.until if may.until is not None else await positions.current(tx)
-        return stream_token(position), _newest(position)
+        return stream_token(position), newest_place(position)
 
     async def _at(self, tx: Transaction, may: Access, token: str) -> Place:
         place = parse_token(token)
@@ -285,14 +290,6 @@ async def _gap(tx: Transaction, may: Access, start: Place, walk: _Walk) -> Place
 def _limit(limit: int | None, wanted: RoomEventFilter) -> int:
     asked = limit if limit is not None else wanted.limit
     return DEFAULT_LIMIT if asked is None else min(asked, MAX_LIMIT)
-
-
-def _newest(position: int) -> Place:
-    """Where to begin to go back through all that came up to a position of the stream.
-
-    That includes history which was fetched since, or is still to be fetched, however deep it is.
-    """
-    return Place(DEEPEST, 0, position)
 
 
 def _place(stored: StoredEvent, *, backwards: bool, until: int | None = None) -> Place:

@@ -34,7 +34,7 @@ class RoomReads:
 
         async def work(tx: Transaction) -> msgspec.Raw:
             seen = await visible_event(tx, self._states, requester.user_id, room_id, event_id)
-            return (await self._events.render(tx, requester, [seen]))[0]
+            return (await self._events.render_bundled(tx, requester, [seen]))[0]
 
         return await self._database.read(work)
 

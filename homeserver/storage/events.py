@@ -138,6 +138,14 @@ async def get_many(tx: Transaction, event_ids: Collection[str]) -> dict[str, Sto
     return found
 
 
+async def by_nids(tx: Transaction, nids: Collection[int]) -> dict[int, StoredEvent]:
+    """Events by number."""
+    if not nids:
+        return {}
+    rows = await tx.fetch(f"SELECT {_COLUMNS} {_FROM} WHERE e.event_nid = ANY($1)", list(nids))
+    return {row[1]: _stored(row) for row in rows}
+
+
 async def load_accepted(tx: Transaction, event_ids: Collection[str]) -> dict[str, Event]:
     """The events that were not rejected: what auth rules and state resolution may build on (soft-failed ones count)."""
     found: dict[str, Event] = {}

@@ -38,6 +38,7 @@ from homeserver.services.pagination import Pagination
 from homeserver.services.public_rooms import PublicRooms
 from homeserver.services.push_rules import PushRules
 from homeserver.services.received_events import ReceivedEvents
+from homeserver.services.relations import Relations
 from homeserver.services.remote_memberships import RemoteMemberships
 from homeserver.services.remote_summaries import RemoteSummaries
 from homeserver.services.room_creation import RoomCreation
@@ -49,6 +50,7 @@ from homeserver.services.space_hierarchy import SpaceHierarchy
 from homeserver.services.summary_lookup import SummaryLookup
 from homeserver.services.tags import Tags
 from homeserver.services.third_party_invites import ThirdPartyInvites
+from homeserver.services.threads_list import ThreadsList
 from tests.support.client import Answer, Client, serving
 from tests.support.rooms import RoomServices, open_sqlite
 
@@ -251,7 +253,9 @@ def room_services(services: RoomServices, remote: RemoteServer, settings: RoomSe
         SpaceHierarchy(summaries, clock),
         RoomCreation(timeline, invitations, profiles, identity, clock, "12"),
         RoomSending(database, states, timeline, membership, directory, identity),
+        Relations(database, states, events),
         RoomReads(database, states, events),
+        ThreadsList(database, states, events),
         EventsByTime(database, states, client, remote, identity),
         Members(database, states, events),
         Pagination(database, states, events, remote),

@@ -94,7 +94,9 @@ async def _room(
     if reader.request.filter.room.state.lazy_load_members:
         heroes = told.heroes if told and told.heroes else ()
         changes = await lazily(reader, span, shown, changes, heroes)
-    rendered = await reader.events.render(reader.tx, reader.request.requester, shown.events, reader.form)
+    # "when the relevant section has a `limited` value of `true`": else the client gets the children one by one.
+    rendering = reader.events.render_bundled if shown.limited else reader.events.render
+    rendered = await rendering(reader.tx, reader.request.requester, shown.events, reader.form)
     section: dict[str, Any] = {"events": rendered, "limited": shown.limited}
     if shown.prev_batch:
         section["prev_batch"] = shown.prev_batch

@@ -1,0 +1,138 @@
+"""The children of an event, page by page.
+
+Spec: https://spec.matrix.org/v1.19/client-server-api/#relationships-api
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from homeserver.core.requester import Requester
+from homeserver.core.stream_tokens import BEGINNING, Place, newest_place, parse_token, place_token
+from homeserver.services.client_events import ClientEvents
+from homeserver.services.event_access import SeenEvent, visible
+from homeserver.services.room_reads import visible_event
+from homeserver.services.room_state import RoomStates
+from homeserver.storage import events as stored_events
+from homeserver.storage import positions, relations
+from homeserver.storage.database import Database, Transaction
+from homeserver.storage.events import StoredEvent
+from homeserver.storage.relations import Children
+
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 1_000
+
+RECURSION_DEPTH = 3
+""" "Homeservers SHOULD traverse at least 3 levels of relationships." """
+
+MAX_READS = 20
+"""How often more events are read when the history visibility let too few through."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelationsRequest:
+    """What a client asks of /relations. start, end: tokens, `from` and `to`. recurse: None when it did not say."""
+
+    event_id: str
+    rel_type: str | None = None
+    event_type: str | None = None
+    start: str | None = None
+    end: str | None = None
+    limit: int | None = None
+    backwards: bool = True
+    recurse: bool | None = None
+
+
+class Relations:
+    """Tells which events relate to one."""
+
+    def __init__(self, database: Database, states: RoomStates, events: ClientEvents) -> None:
+        """`events` brings what is read in the form for clients."""
+        self._database = database
+        self._states = states
+        self._events = events
+
+    async def children(self, requester: Requester, room_id: str, request: RelationsRequest) -> dict[str, Any]:
+        """A page of the events that relate to one: `chunk`, `next_batch`, `prev_batch`, `recursion_depth`.
+
+        Raises M_NOT_FOUND for an event that there is not or that the user may not see, M_INVALID_PARAM for tokens that are not
+        ours.
+        """
+        return await self._database.read(lambda tx: self._page(tx, requester, room_id, request))
+
+    async def _page(
+        self, tx: Transaction, requester: Requester, room_id: str, request: RelationsRequest
+    ) -> dict[str, Any]:
+        parent = await visible_event(tx, self._states, requester.user_id, room_id, request.event_id)
+        room_nid = parent.stored.room_nid
+        start = await _start(tx, room_nid, request)
+        end = await _at(tx, room_nid, request.end) if request.end else None
+        limit = min(DEFAULT_LIMIT if request.limit is None else request.limit, MAX_LIMIT)
+        depth = RECURSION_DEPTH if request.recurse else 1
+        wanted = Children(room_nid, request.event_id, request.rel_type, request.event_type, depth)
+        found, has_more = await self._walk(tx, requester.user_id, wanted, start, end, limit, request)
+        answer: dict[str, Any] = {"chunk": await self._events.render_bundled(tx, requester, found)}
+        if has_more and found:
+            answer["next_batch"] = place_token(_beyond(found[-1].stored, request, start))
+        if request.start:
+            answer["prev_batch"] = request.start
+        if request.recurse is not None:
+            answer["recursion_depth"] = RECURSION_DEPTH if request.recurse else 0
+        return answer
+
+    async def _walk(
+        self,
+        tx: Transaction,
+        user_id: str,
+        wanted: Children,
+        start: Place,
+        end: Place | None,
+        limit: int,
+        request: RelationsRequest,
+    ) -> tuple[list[SeenEvent], bool]:
+        """Up to `limit` children that the user may see, and whether there are more."""
+        found: list[SeenEvent] = []
+        at = start
+        for _ in range(MAX_READS):
+            asked = limit - len(found) + 1
+            nids = await relations.children(tx, wanted, start=at, backwards=request.backwards, limit=asked)
+            stored = await stored_events.by_nids(tx, nids)
+            rows = [stored[nid] for nid in nids]
+            within = [row for row in rows if end is None or _is_before(row, end, request)]
+            found += await visible(tx, self._states, user_id, within)
+            if len(found) > limit:
+                return found[:limit], True
+            if len(rows) < asked or len(within) < len(rows):
+                return found, False
+            at = _beyond(rows[-1], request, start)
+        return found, True
+
+
+async def _start(tx: Transaction, room_nid: int, request: RelationsRequest) -> Place:
+    """Where a page begins: where the client says, or at the end or beginning of the room."""
+    if request.start:
+        position = parse_token(request.start)
+        if request.backwards and not isinstance(position, Place):
+            return newest_place(position)
+        return await _at(tx, room_nid, request.start)
+    return newest_place(await positions.current(tx)) if request.backwards else BEGINNING
+
+
+async def _at(tx: Transaction, room_nid: int, token: str) -> Place:
+    place = parse_token(token)
+    if isinstance(place, Place):
+        return place
+    return await stored_events.place_at_position(tx, room_nid, place)
+
+
+def _beyond(stored: StoredEvent, request: RelationsRequest, start: Place) -> Place:
+    """The place right behind an event, in the direction in which one reads."""
+    position = stored.position or 0
+    return Place(stored.event.depth, position - 1 if request.backwards else position, start.until)
+
+
+def _is_before(stored: StoredEvent, end: Place, request: RelationsRequest) -> bool:
+    """Whether an event lies on this side of the place where a page is to end."""
+    place = Place(stored.event.depth, stored.position or 0)
+    return place > end if request.backwards else place <= end
