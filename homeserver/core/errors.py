@@ -141,6 +141,14 @@ def room_in_use(message: str) -> MatrixError:
     return MatrixError("M_ROOM_IN_USE", message, 400)
 
 
+def duplicate_annotation(message: str) -> MatrixError:
+    """400: the user has annotated the event so already.
+
+    Spec: https://spec.matrix.org/v1.19/client-server-api/#avoiding-duplicate-annotations
+    """
+    return MatrixError("M_DUPLICATE_ANNOTATION", message, 400)
+
+
 def unsupported_room_version(message: str) -> MatrixError:
     """400: this server does not know the room version that a client asked for."""
     return MatrixError("M_UNSUPPORTED_ROOM_VERSION", message, 400)

@@ -20,3 +20,11 @@ class Requester:
     token_id: int
     is_guest: bool = False
     is_admin: bool = False
+
+    @property
+    def transaction_scope(self) -> str:
+        """The device that transaction IDs are of; a token without a device stands for one.
+
+        Spec: https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers
+        """
+        return self.device_id if self.device_id is not None else f"\x01token {self.token_id}"

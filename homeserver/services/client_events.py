@@ -18,7 +18,7 @@ from homeserver.core.events import Event, client_event
 from homeserver.core.requester import Requester
 from homeserver.services.bundled_aggregations import bundle
 from homeserver.services.clock import Clock
-from homeserver.services.event_access import SeenEvent
+from homeserver.services.event_access import SeenEvent, visible
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
 from homeserver.storage.database import Transaction
@@ -100,7 +100,7 @@ class ClientEvents:
         if with_room_id:
             tail += b',"room_id":' + msgspec.json.encode(event.room_id)
         if unsigned:
-            tail += b',"unsigned":' + msgspec.json.encode(unsigned)
+            tail += b',"unsigned":' + encode(unsigned)
         return msgspec.Raw(body + tail + b"}")
 
     def _without_unsigned(self, event: Event) -> bytes:
@@ -125,12 +125,11 @@ class ClientEvents:
         """`unsigned` of each event, by event ID: what only this reader is told, and what is found beside the event."""
         now = self._clock()
         ids = [seen.stored.event.event_id for seen in events]
-        sent: Mapping[str, str] = {}
-        if requester.device_id is not None:
-            sent = await stored_events.transaction_ids(tx, requester.user_id, requester.device_id, ids)
+        sent = await stored_events.transaction_ids(tx, requester.user_id, requester.transaction_scope, ids)
         replaced = await self._replaced(tx, [seen.stored for seen in events])
         redactions = {seen.stored.redacted_by for seen in events if seen.stored.redacted_by}
         beside = await stored_events.get_many(tx, [*replaced.values(), *redactions])
+        hidden = await self._hidden(tx, requester.user_id, events, replaced, beside)
         found: dict[str, dict[str, Any]] = {}
         for seen in events:
             event = seen.stored.event
@@ -141,14 +140,38 @@ class ClientEvents:
                 unsigned["transaction_id"] = sent[event.event_id]
             previous = beside.get(replaced.get(event.event_id, ""))
             if previous is not None:
-                unsigned["prev_content"] = previous.event.content
-                unsigned["prev_sender"] = previous.event.sender
                 unsigned["replaces_state"] = previous.event.event_id
+                if previous.event.event_id not in hidden:
+                    unsigned["prev_content"] = previous.event.content
+                    unsigned["prev_sender"] = previous.event.sender
             redaction = beside.get(seen.stored.redacted_by or "")
             if redaction is not None:
-                unsigned["redacted_because"] = self.splice(redaction.event)
+                age = max(0, now - redaction.event.origin_server_ts)
+                unsigned["redacted_because"] = self.splice(redaction.event, {"age": age})
             found[event.event_id] = unsigned
         return found
+
+    async def _hidden(
+        self,
+        tx: Transaction,
+        user_id: str,
+        events: Sequence[SeenEvent],
+        replaced: Mapping[str, str],
+        beside: Mapping[str, StoredEvent],
+    ) -> set[str]:
+        """Those of the replaced state events that the user may not see. Members could read the state that they were in."""
+        doubtful = {
+            replaced[seen.stored.event.event_id]
+            for seen in events
+            if seen.membership not in (None, "join") and seen.stored.event.event_id in replaced
+        }
+        by_room: dict[int, list[StoredEvent]] = {}
+        for event_id in doubtful & beside.keys():
+            by_room.setdefault(beside[event_id].room_nid, []).append(beside[event_id])
+        for previous in by_room.values():
+            shown = await visible(tx, self._states, user_id, previous)
+            doubtful -= {seen.stored.event.event_id for seen in shown}
+        return doubtful
 
     async def _replaced(self, tx: Transaction, events: Sequence[StoredEvent]) -> dict[str, str]:
         """For each state event the ID of the event that it replaced in the room's state."""

@@ -17,11 +17,13 @@ from homeserver.core.requester import Requester
 from homeserver.services.directory import CANONICAL_ALIAS, Directory
 from homeserver.services.identity import Identity
 from homeserver.services.membership import Membership
+from homeserver.services.relation_rules import check_relation
 from homeserver.services.room_state import RoomStates
 from homeserver.services.timeline import ClientTransaction, Draft, Timeline
 from homeserver.storage import events as stored_events
 from homeserver.storage import memberships, rooms
 from homeserver.storage.database import Database, Transaction
+from homeserver.storage.rooms import Room
 
 MAX_TRANSACTION_ID_BYTES = 255
 REDACTION = "m.room.redaction"
@@ -57,7 +59,8 @@ class RoomSending:
     ) -> str:
         """Send an event that is not state; returns its ID. The same transaction again returns the same ID.
 
-        Raises MatrixError: M_FORBIDDEN with the rule, M_TOO_LARGE, M_BAD_JSON, M_INVALID_PARAM.
+        Raises MatrixError: M_FORBIDDEN with the rule, M_TOO_LARGE, M_BAD_JSON, M_INVALID_PARAM, M_DUPLICATE_ANNOTATION, and
+        M_UNKNOWN for a thread that starts from an event in a thread.
         """
         transaction = _transaction(requester, f"send/{room_id}/{event_type}", transaction_id)
         if event_type == REDACTION:
@@ -67,7 +70,11 @@ class RoomSending:
             rest = {key: value for key, value in content.items() if key != "redacts"}
             return await self._redact(requester, room_id, str(target), rest, transaction)
         draft = Draft(requester.user_id, event_type, content)
-        return await self._timeline.send(room_id, draft, transaction=transaction)
+
+        async def check(tx: Transaction, room: Room) -> None:
+            await check_relation(tx, room.room_nid, draft.sender, draft.type, draft.content)
+
+        return await self._timeline.send(room_id, draft, transaction=transaction, check=check)
 
     async def state(
         self, requester: Requester, room_id: str, event_type: str, state_key: str, content: Mapping[str, Any]
@@ -104,22 +111,23 @@ class RoomSending:
         content: Mapping[str, Any],
         transaction: ClientTransaction,
     ) -> str:
-        await self._database.read(lambda tx: self._check_may_redact(tx, requester, room_id, event_id))
+        async def check(tx: Transaction, room: Room) -> None:
+            await self._check_may_redact(tx, requester, room, event_id)
+
         draft = Draft(requester.user_id, REDACTION, content, redacts=event_id)
-        return await self._timeline.send(room_id, draft, transaction=transaction)
+        return await self._timeline.send(room_id, draft, transaction=transaction, check=check)
 
     async def _check_may_redact(
-        self, tx: Transaction, requester: Requester, room_id: str, event_id: str
+        self, tx: Transaction, requester: Requester, room: Room, event_id: str
     ) -> None:
         """ "[...] redactions for their own events [...] If the user's power level is also greater than or equal to the
         `redact` power level of the room, the user may redact events sent by other users."
 
         Spec: https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidredacteventidtxnid
         """
-        room = await rooms.get(tx, room_id)
-        mine = await memberships.get(tx, room.room_nid, requester.user_id) if room else None
-        if room is None or mine is None or mine.membership != "join":
-            raise forbidden(f"You are not in the room {room_id}, or it does not exist")
+        mine = await memberships.get(tx, room.room_nid, requester.user_id)
+        if mine is None or mine.membership != "join":
+            raise forbidden(f"You are not in the room {room.room_id}, or it does not exist")
         target = await stored_events.get(tx, event_id) if is_valid_event_id(event_id) else None
         if target is None or target.room_nid != room.room_nid:
             raise not_found(f"There is no event {event_id[:300]} in this room")
@@ -154,11 +162,10 @@ class RoomSending:
 
 
 def _transaction(requester: Requester, endpoint: str, transaction_id: str) -> ClientTransaction:
-    """The scope of a transaction ID is a device and an endpoint; a token without a device stands for one.
+    """The scope of a transaction ID is a device and an endpoint.
 
     Spec: https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers
     """
     if not transaction_id or len(transaction_id.encode()) > MAX_TRANSACTION_ID_BYTES:
         raise invalid_param(f"A transaction ID has 1 to {MAX_TRANSACTION_ID_BYTES} bytes")
-    device = requester.device_id if requester.device_id is not None else f"\x01token {requester.token_id}"
-    return ClientTransaction(requester.user_id, device, endpoint, transaction_id)
+    return ClientTransaction(requester.user_id, requester.transaction_scope, endpoint, transaction_id)

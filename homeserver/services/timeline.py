@@ -52,6 +52,10 @@ class ClientTransaction:
     transaction_id: str
 
 
+Check = Callable[[Transaction, Room], Awaitable[None]]
+"""Raises MatrixError when something may not be done in a room."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fields:
     """Where in the graph a draft would stand: what make_event and a make_join template need, and the state before it."""
@@ -72,17 +76,27 @@ class Timeline:
         self._identity = identity
         self._clock = clock
 
-    async def send(self, room_id: str, draft: Draft, *, transaction: ClientTransaction | None = None) -> str:
+    async def send(
+        self,
+        room_id: str,
+        draft: Draft,
+        *,
+        transaction: ClientTransaction | None = None,
+        check: Check | None = None,
+    ) -> str:
         """Send an event into a room and return its ID.
 
         The same transaction again returns the first event's ID, and so does a state event that changes nothing.
-        Raises MatrixError: M_FORBIDDEN with the rule that refuses it, M_TOO_LARGE, M_BAD_JSON.
+        check: what else is asked of it, in the same unit of work; not of what was sent already.
+        Raises MatrixError: M_FORBIDDEN with the rule that refuses it, M_TOO_LARGE, M_BAD_JSON, and what `check` raises.
         """
 
         async def work(tx: Transaction) -> tuple[str, Committed | None]:
             if transaction and (sent := await self._sent(tx, transaction)):
                 return sent, None
             writer = await self._open(tx, room_id)
+            if check is not None:
+                await check(tx, writer.room)
             event_id = await self._unchanged_state(writer, draft)
             if event_id is None:
                 event_id = (await self._add(writer, draft)).event_id

@@ -9,7 +9,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from homeserver.core.relations import REFERENCE, REPLACE, THREAD, may_replace, relation_of
+from homeserver.core.relations import (
+    ANNOTATION,
+    REFERENCE,
+    REPLACE,
+    THREAD,
+    Relation,
+    may_replace,
+    relation_of,
+)
 from homeserver.core.stream_tokens import Place
 from homeserver.storage.database import Transaction, is_storable
 from homeserver.storage.events import StoredEvent
@@ -232,3 +240,22 @@ async def threads(
         limit,
     )
     return [(row[0], Place(row[1], row[2])) for row in rows]
+
+
+async def has_annotation(
+    tx: Transaction, room_nid: int, sender: str, event_type: str, relation: Relation
+) -> bool:
+    """Whether a user has annotated an event with the same key by an event of the same type."""
+    if relation.key is None or not is_storable(relation.key) or not is_storable(event_type):
+        return False
+    found = await tx.fetch_value(
+        "SELECT 1 FROM event_relations WHERE parent_id = $1 AND sender = $2 AND rel_type = $3 AND type = $4"
+        " AND relation_key = $5 AND room_nid = $6 LIMIT 1",
+        relation.parent,
+        sender,
+        ANNOTATION,
+        event_type,
+        relation.key,
+        room_nid,
+    )
+    return found is not None

@@ -69,3 +69,13 @@ async def test_what_cannot_be_redacted(rooms: RoomServer) -> None:
     own = await rooms.alice.say(room_id, "x")
     (await redact(rooms.alice, room_id, own, body={"reason": 7})).refused(400, "M_BAD_JSON")
     (await redact(rooms.alice, room_id, own, "t" * 300)).refused(400, "M_INVALID_PARAM")
+
+
+async def test_a_repeated_request_is_answered_also_when_it_would_be_refused_by_now(rooms: RoomServer) -> None:
+    room_id = await rooms.alice.create(preset="public_chat")
+    await rooms.bob.join(room_id)
+    target = await rooms.bob.say(room_id, "oops")
+    first = (await redact(rooms.bob, room_id, target)).ok()
+    await rooms.bob.leave(room_id)
+    assert (await redact(rooms.bob, room_id, target)).ok() == first
+    (await redact(rooms.bob, room_id, target, "2")).refused(403, "M_FORBIDDEN")

@@ -1,5 +1,6 @@
 """The events that relate to an event, and what is bundled with it."""
 
+import asyncio
 from typing import Any
 from urllib.parse import quote
 
@@ -315,3 +316,46 @@ async def test_children_are_shown_with_what_relates_to_them(rooms: RoomServer) -
     changed = await edit(alice, room_id, child, "changed")
     (found,) = (await asked(alice, room_id, root)).ok()["chunk"]
     assert found["unsigned"]["m.relations"]["m.replace"]["event_id"] == changed
+
+
+async def test_the_same_annotation_twice_is_refused(rooms: RoomServer) -> None:
+    alice, room_id = rooms.alice, await room_of_two(rooms)
+    root = await alice.say(room_id, "root")
+    other = await alice.say(room_id, "other")
+    path = f"/rooms/{quote(room_id)}/send/m.reaction/once"
+    content = relates("m.annotation", root, key="👍")
+    first = (await alice.put(path, content)).ok()
+    assert (await alice.put(path, content)).ok() == first, "a repeated request is none"
+    (await alice.send(room_id, content, "m.reaction")).refused(400, "M_DUPLICATE_ANNOTATION")
+    for client, kind, parent, key in (
+        (rooms.bob, "m.reaction", root, "👍"),
+        (alice, "org.example", root, "👍"),
+        (alice, "m.reaction", other, "👍"),
+        (alice, "m.reaction", root, "👎"),
+    ):
+        (await client.send(room_id, relates("m.annotation", parent, key=key), kind)).ok()
+    # without a key, or with one that a database cannot hold, nothing is told apart
+    for odd in ({}, {"key": "a\0b"}):
+        for _ in range(2):
+            (await alice.send(room_id, relates("m.annotation", root, **odd), "m.reaction")).ok()
+    await alice.put(f"/rooms/{quote(room_id)}/redact/{quote(first['event_id'])}/t", {})
+    (await alice.send(room_id, content, "m.reaction")).ok()
+
+
+async def test_two_annotations_at_once_are_one(rooms: RoomServer) -> None:
+    alice, room_id = rooms.alice, await room_of_two(rooms)
+    root = await alice.say(room_id, "root")
+    content = relates("m.annotation", root, key="x")
+    answers = await asyncio.gather(*(alice.send(room_id, content, "m.reaction") for _ in range(5)))
+    assert sorted(answer.status for answer in answers) == [200, 400, 400, 400, 400]
+
+
+async def test_no_thread_starts_in_a_thread(rooms: RoomServer) -> None:
+    alice, room_id = rooms.alice, await room_of_two(rooms)
+    root = await alice.say(room_id, "root")
+    child = await relate(alice, room_id, "m.thread", root)
+    reply = {"m.relates_to": {"m.in_reply_to": {"event_id": root}}}
+    reply_id = (await alice.send(room_id, {"body": "a reply", **reply})).ok()["event_id"]
+    (await alice.send(room_id, relates("m.thread", child))).refused(400, "M_UNKNOWN")
+    (await alice.send(room_id, relates("m.thread", reply_id))).ok()
+    (await alice.send(room_id, relates("m.thread", "$unknown"))).ok()
