@@ -27,6 +27,7 @@ from homeserver.services.identity import Identity
 from homeserver.services.key_store import DatabaseKeyStore
 from homeserver.services.notifier import Committed, Notifier
 from homeserver.services.sender import Sender
+from homeserver.services.typing_users import TypingUsers
 from homeserver.storage import positions
 from homeserver.storage.database import Database, open_database
 
@@ -46,6 +47,7 @@ class Base:
     whitelist: frozenset[str] | None
     notifier: Notifier
     sender: Sender
+    typing_users: TypingUsers
     stack: AsyncExitStack
     observers: list[Callable[[Committed], None]]
 
@@ -89,6 +91,7 @@ async def build_base(settings: Settings, stack: AsyncExitStack) -> Base:
         whitelist,
         notifier,
         sender,
+        TypingUsers(notifier.stir, now_ms),
         stack,
         [notifier.committed, lambda committed: sender.wake(committed.destinations)],
     )

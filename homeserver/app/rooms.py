@@ -41,6 +41,6 @@ def room_services(base: Base, graph: Graph, people: People) -> list[object]:
         RoomSummary(summaries, people.directory),
         SpaceHierarchy(summaries, now_ms),
         RoomSending(database, states, graph.timeline, people.membership, people.directory, identity),
-        Sync(database, states, client_events, base.notifier),
+        Sync(database, states, client_events, base.notifier, base.typing_users),
         ThreadsList(database, states, client_events),
     ]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from homeserver.core.stream_tokens import parse_stream_token
+from homeserver.core.stream_tokens import parse_sync_token
 from homeserver.http import ACCESS_TOKEN, Request, endpoint
 from homeserver.services.filters import Filters
 from homeserver.services.sync import Sync, SyncRequest
@@ -32,10 +32,12 @@ async def sync(request: Request, query: SyncQuery, filters: Filters, service: Sy
 
     Spec: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync
     """
+    since = parse_sync_token(query.since) if query.since else None
     wanted = SyncRequest(
         requester=request.requester,
         filter=await filters.resolve(request.requester.user_id, query.filter),
-        since=parse_stream_token(query.since) if query.since else None,
+        since=since.position if since else None,
+        typing=since.typing if since else None,
         full_state=query.full_state,
         timeout_ms=query.timeout,
         use_state_after=query.use_state_after,

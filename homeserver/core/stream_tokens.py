@@ -1,6 +1,7 @@
 """The tokens with which clients say how far they have read.
 
-`s<position>`: all that came up to a position of the stream (/sync). `t<depth>_<position>`: a place in a room's history
+`s<position>`: all that came up to a position of the stream (/sync); `s<position>_<typing>` for who was also told that users are
+typing, up to a number that `services/typing_users.py` counts. `t<depth>_<position>`: a place in a room's history
 (/messages), between events; `t<depth>_<position>_<until>` for who began reading at a position of the stream. All are opaque to
 clients.
 """
@@ -11,7 +12,7 @@ from typing import Final
 
 from homeserver.core.errors import invalid_param
 
-_STREAM = re.compile(r"s(\d{1,18})")
+_STREAM = re.compile(r"s(\d{1,18})(?:_(\d{1,18}))?")
 _PLACE = re.compile(r"t(\d{1,19})_(-?\d{1,18})(?:_(\d{1,18}))?")
 _LARGEST = 2**63 - 1
 
@@ -27,6 +28,17 @@ class Place:
     depth: int
     position: int
     until: int | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncToken:
+    """How far a client has read with /sync. typing: what it knows of who is typing; None: to its knowledge nobody is."""
+
+    position: int
+    typing: int | None = None
+
+    def __str__(self) -> str:
+        return stream_token(self.position) + ("" if self.typing is None else f"_{self.typing}")
 
 
 BEGINNING: Final = Place(0, -(10**17))
@@ -52,12 +64,17 @@ def place_token(place: Place) -> str:
     return token if place.until is None else f"{token}_{place.until}"
 
 
-def parse_stream_token(token: str) -> int:
-    """The position that a token of /sync stands for. Raises M_INVALID_PARAM."""
+def parse_sync_token(token: str) -> SyncToken:
+    """A token of /sync. Raises M_INVALID_PARAM."""
     match = _STREAM.fullmatch(token)
     if not match:
         raise invalid_param(f"{token[:60]!r} is not a token that /sync of this server gave")
-    return int(match[1])
+    return SyncToken(int(match[1]), int(match[2]) if match[2] else None)
+
+
+def parse_stream_token(token: str) -> int:
+    """The position that a token of /sync stands for. Raises M_INVALID_PARAM."""
+    return parse_sync_token(token).position
 
 
 def parse_token(token: str) -> Place | int:

@@ -29,6 +29,12 @@ class _Topic:
     changed: int = 0
     waiters: set["asyncio.Future[None]"] = field(default_factory=set)
 
+    def wake(self) -> None:
+        """Let all who wait look again."""
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
 
 class Notifier:
     """Knows the newest settled position, and wakes the readers of the rooms and users that changed.
@@ -59,11 +65,16 @@ class Notifier:
         for name in (*news.rooms, *news.users):
             topic = self._topics.setdefault(name, _Topic())
             topic.changed = max(topic.changed, news.position)
-            for waiter in topic.waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+            topic.wake()
         if len(self._topics) > TOPICS_KEPT:
             self._forget()
+
+    def stir(self, name: str) -> None:
+        """Wake all who wait for a room or user because of something that has no position in the stream: they look for it before
+        they wait."""
+        topic = self._topics.get(name)
+        if topic is not None:
+            topic.wake()
 
     def changed_since(self, topics: Collection[str], after: int) -> bool:
         """Whether one of these rooms or users may have changed later than position `after`, as far as this process can tell.
@@ -75,7 +86,7 @@ class Notifier:
         return any(topic.changed > after for name in topics if (topic := self._topics.get(name)))
 
     async def wait(self, topics: Collection[str], *, after: int, timeout_ms: int) -> bool:
-        """Wait until one of the topics (room and user IDs) is newer than `after`; True when it is, False at the time-out."""
+        """Wait until one of the topics (room and user IDs) is newer than `after`, or stirs; False at the time-out."""
         if self.changed_since(topics, after):
             return True
         if timeout_ms <= 0:

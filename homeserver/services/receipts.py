@@ -100,7 +100,7 @@ class Receipts:
                 committed = Committed(
                     max(stored.position for stored in kept),
                     frozenset({room_id}) if public else frozenset(),
-                    frozenset({user_id}),
+                    frozenset() if public else frozenset({user_id}),
                 )
             return (public, servers), committed
 

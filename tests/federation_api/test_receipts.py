@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -11,27 +9,9 @@ import pytest
 
 from homeserver.core.canonical_json import encode_canonical
 from homeserver.services.received_receipts import MAX_RECEIPTS
-from tests.support.certificates import Authority
 from tests.support.client import Client
 from tests.support.federation_peer import FederationPeer, PeerRoom, until
-from tests.support.whole import V3, WholeServer, complaints, create_room, membership, say, sync
-
-
-@pytest.fixture
-async def whole(authority: Authority, tmp_path: Path) -> AsyncIterator[WholeServer]:
-    """This server, whole."""
-    with complaints() as logged:
-        async with WholeServer(authority, tmp_path, None) as server:
-            yield server
-            assert await server.violations() == []
-    assert logged == []
-
-
-@pytest.fixture
-async def other(authority: Authority, tmp_path: Path) -> AsyncIterator[WholeServer]:
-    """Another of the same kind."""
-    async with WholeServer(authority, tmp_path, None, number=151) as server:
-        yield server
+from tests.support.whole import V3, WholeServer, create_room, join_via, membership, say, sync
 
 
 async def read(client: Client, room_id: str, event_id: str, kind: str = "m.read", **body: Any) -> None:
@@ -50,13 +30,6 @@ def receipts(answer: Any, room_id: str) -> dict[tuple[str, str | None], str]:
     }
 
 
-async def joined(server: WholeServer, localpart: str, room_id: str, via: WholeServer) -> Client:
-    user = await server.register(localpart)
-    target = f"{V3}/join/{quote(room_id)}?server_name={via.server_name}"
-    (await user.post(target)).ok()
-    return user
-
-
 async def until_shown(client: Client, since: str, room_id: str, *wanted: tuple[str, str | None]) -> Any:
     """Sync until there is a receipt of each of these users and threads; all receipts on the way."""
     found: dict[tuple[str, str | None], str] = {}
@@ -71,7 +44,7 @@ async def until_shown(client: Client, since: str, room_id: str, *wanted: tuple[s
 async def test_receipts_reach_the_other_server_and_come_back(whole: WholeServer, other: WholeServer) -> None:
     alice = await whole.register("alice")
     room_id = await create_room(alice)
-    bob = await joined(other, "bob", room_id, whole)
+    bob = await join_via(whole, other, "bob", room_id)
     event_id = await say(alice, room_id, "hello")
     since = (await sync(bob))["next_batch"]
     await read(alice, room_id, event_id, "m.read.private")
@@ -83,11 +56,6 @@ async def test_receipts_reach_the_other_server_and_come_back(whole: WholeServer,
     await read(bob, room_id, event_id)
     expected = {(bob.user_id, None): event_id}
     assert await until_shown(alice, since, room_id, *expected) == expected
-
-
-@pytest.fixture
-async def alice(whole: WholeServer) -> Client:
-    return await whole.register("alice")
 
 
 @pytest.fixture
@@ -239,8 +207,8 @@ async def test_more_than_a_server_may_send_at_once(
 
 async def test_who_leaves_reads_no_more(whole: WholeServer, other: WholeServer, alice: Client) -> None:
     room_id = await create_room(alice)
-    bob = await joined(other, "bob", room_id, whole)
-    carol = await joined(other, "carol", room_id, whole)
+    bob = await join_via(whole, other, "bob", room_id)
+    carol = await join_via(whole, other, "carol", room_id)
     event_id = await say(alice, room_id, "hello")
     since = (await sync(carol))["next_batch"]
     (await membership(alice, room_id, "leave")).ok()

@@ -67,6 +67,7 @@ from homeserver.services.summary_lookup import SummaryLookup
 from homeserver.services.sync import Sync, SyncRequest
 from homeserver.services.third_party_invites import ThirdPartyInvites
 from homeserver.services.timeline import Draft, Timeline
+from homeserver.services.typing_users import TypingUsers
 from homeserver.storage import accounts, memberships, rooms
 from homeserver.storage import events as stored_events
 from homeserver.storage.accounts import Account
@@ -184,7 +185,8 @@ class FederatingServer:
         )
         self.notifier = Notifier(0)
         events = ClientEvents(self.states, now_ms)
-        self._sync = Sync(database, self.states, events, self.notifier)
+        typing = TypingUsers(self.notifier.stir, now_ms)
+        self._sync = Sync(database, self.states, events, self.notifier, typing)
         self._api = [
             self.incoming,
             InboundInvites(database, self.states, received, self.outside, identity, INVITES),

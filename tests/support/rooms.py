@@ -12,6 +12,7 @@ from homeserver.services.room_state import RoomStates
 from homeserver.services.room_writes import RoomWrites
 from homeserver.services.sync import Sync
 from homeserver.services.timeline import Draft, Timeline
+from homeserver.services.typing_users import TypingUsers
 from homeserver.services.user_writes import UserWrites
 from homeserver.storage.database import Database, open_database
 from homeserver.storage.state import NodeCache
@@ -57,7 +58,8 @@ class RoomServices:
         self.user_writes = UserWrites(self.database, self._after_commit)
         self.timeline = Timeline(self.writes, self.states, self.identity, self.clock)
         self.client_events = ClientEvents(self.states, self.clock)
-        self.sync = Sync(self.database, self.states, self.client_events, self.notifier)
+        typing = TypingUsers(self.notifier.stir, self.clock)
+        self.sync = Sync(self.database, self.states, self.client_events, self.notifier, typing)
 
     def _after_commit(self, committed: Committed) -> None:
         self.committed.append(committed)

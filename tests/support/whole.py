@@ -209,6 +209,13 @@ async def membership(client: Client, room_id: str, what: str) -> Answer:
     return await client.post(f"{V3}/rooms/{quote(room_id)}/{what}")
 
 
+async def join_via(resident: WholeServer, server: WholeServer, localpart: str, room_id: str) -> Client:
+    """A new user of a server, who has joined a room with the help of another server."""
+    user = await server.register(localpart)
+    (await user.post(f"{V3}/join/{quote(room_id)}?server_name={resident.server_name}")).ok()
+    return user
+
+
 async def sync(client: Client, since: str | None = None, **query: Any) -> Any:
     """An answer of /sync."""
     asked = urlencode({**({} if since is None else {"since": since}), **query})

@@ -1,14 +1,16 @@
-"""The `ephemeral` of joined rooms: how far their members have read them.
+"""The `ephemeral` of joined rooms: how far their members have read them, and who is typing.
 
 Spec: https://spec.matrix.org/v1.19/client-server-api/#receipts
+Spec: https://spec.matrix.org/v1.19/client-server-api/#typing-notifications
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Final
 
 from homeserver.core.receipts import RECEIPT, Read, receipt_events
 from homeserver.services.sync.account_data import Events
 from homeserver.services.sync.request import Reader
+from homeserver.services.typing import TYPING
 from homeserver.storage import receipts as stored_receipts
 from homeserver.storage.memberships import Membership
 
@@ -23,13 +25,26 @@ async def ephemeral_news(
     that are `new` (room IDs) to the reader."""
     wanted = reader.request.filter.room.ephemeral
     shown = [membership for membership in rooms if wanted.allows_room(membership.room_id)]
-    if wanted.limit == 0 or not wanted.allows(RECEIPT, None, {}):
+    if not shown or wanted.limit == 0:
         return {}
     news: dict[str, Events] = {}
-    for room_id, receipts in (await _receipts(reader, shown, new)).items():
-        events: list[dict[str, Any]] = receipt_events(receipts)
-        news[room_id] = events if wanted.limit is None else events[-wanted.limit :]
+    if wanted.allows(RECEIPT, None, {}):
+        for room_id, receipts in (await _receipts(reader, shown, new)).items():
+            news[room_id] = receipt_events(receipts)
+    if wanted.allows(TYPING, None, {}):
+        for membership in shown:
+            _add_typing(reader, membership.room_id, news, is_new=membership.room_id in new)
+    if wanted.limit is not None:
+        news = {room_id: events[-wanted.limit :] for room_id, events in news.items()}
     return news
+
+
+def _add_typing(reader: Reader, room_id: str, news: dict[str, Events], *, is_new: bool) -> None:
+    users = reader.typing.of(room_id, is_new=is_new)
+    if users is not None:
+        news.setdefault(room_id, []).append({"type": TYPING, "content": {"user_ids": users}})
+    if room_id in reader.typing.now:
+        reader.typing_rooms.add(room_id)
 
 
 async def _receipts(

@@ -5,14 +5,17 @@ from dataclasses import dataclass, field
 
 from homeserver.core.filters import Filter
 from homeserver.core.requester import Requester
+from homeserver.core.stream_tokens import SyncToken
 from homeserver.services.client_events import ClientEvents, EventForm
 from homeserver.services.room_state import RoomStates
+from homeserver.services.typing_users import TypingNews
 from homeserver.storage.database import Transaction
 
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
     """The parameters of /sync. since: a position of the stream; None for an initial sync. timeout_ms: how long to wait.
+    typing: as in the token that `since` is from.
 
     Spec: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync
     """
@@ -23,14 +26,15 @@ class SyncRequest:
     full_state: bool = False
     timeout_ms: int = 0
     use_state_after: bool = False
+    typing: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
     """One reading of the database for one answer, which shows all up to `position`.
 
-    known_members: the member events that the device has. sent_members: those that this answer brings, as far as lazy-loading
-    has to remember them.
+    typing: who is typing, as it stood before. known_members: the member events that the device has. sent_members: those that this
+    answer brings, as far as lazy-loading has to remember them. typing_rooms: where the reader knows of somebody typing then.
     """
 
     tx: Transaction
@@ -38,8 +42,10 @@ class Reader:
     position: int
     states: RoomStates
     events: ClientEvents
+    typing: TypingNews
     known_members: Collection[str] = ()
     sent_members: set[str] = field(default_factory=set)
+    typing_rooms: set[str] = field(default_factory=set)
 
     @property
     def form(self) -> EventForm:
@@ -50,6 +56,11 @@ class Reader:
             is_federation=wanted.event_format == "federation",
             fields=wanted.event_fields,
         )
+
+    @property
+    def next_batch(self) -> SyncToken:
+        """How far the reader has read with the answer."""
+        return SyncToken(self.position, self.typing.number if self.typing_rooms else None)
 
     @property
     def user_id(self) -> str:
