@@ -16,7 +16,7 @@ from homeserver.app.ephemeral import ephemeral_services
 from homeserver.app.federation import federation_services
 from homeserver.app.graph import build_graph
 from homeserver.app.listeners import listen
-from homeserver.app.people import build_people
+from homeserver.app.people import build_people, people_services
 from homeserver.app.rooms import room_services
 from homeserver.config import Settings
 from homeserver.tls import CertificateStore, certificate_store
@@ -65,10 +65,7 @@ async def _services(base: Base) -> list[object]:
     base.stack.push_async_callback(graph.joins.stop)
     return [
         base.sender,
-        people.directory,
-        people.membership,
-        people.profiles,
-        people.creation,
+        *people_services(base, graph, people),
         *account_services(base),
         *ephemeral_services(base),
         *room_services(base, graph, people),

@@ -11,10 +11,14 @@ from homeserver.services.directory import Directory
 from homeserver.services.invitations import Invitations
 from homeserver.services.member_profiles import MemberProfiles
 from homeserver.services.membership import Membership
+from homeserver.services.mutual_rooms import MutualRooms
 from homeserver.services.profiles import Profiles
 from homeserver.services.remote_directory import RemoteDirectory
 from homeserver.services.remote_memberships import RemoteMemberships
+from homeserver.services.report_review import ReportReview
+from homeserver.services.reports import Reports
 from homeserver.services.room_creation import RoomCreation
+from homeserver.services.turn_server import TurnServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +57,18 @@ def build_people(base: Base, graph: Graph) -> People:
     version = str(base.settings.rooms.default_room_version)
     creation = RoomCreation(timeline, invitations, member_profiles, identity, now_ms, version)
     return People(directory, invitations, membership, profiles, creation)
+
+
+def people_services(base: Base, graph: Graph, people: People) -> list[object]:
+    """What handlers may ask for of it, and what users find and tell of each other."""
+    database, states = base.database, graph.states
+    return [
+        people.directory,
+        people.membership,
+        people.profiles,
+        people.creation,
+        MutualRooms(database),
+        Reports(database, states, base.identity, now_ms),
+        ReportReview(database, states),
+        TurnServer(base.settings.voip, now_ms),
+    ]

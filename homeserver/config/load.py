@@ -26,8 +26,11 @@ from .settings import (
 from .synapse_keys import IGNORED_LISTENER_TYPES, IGNORED_RESOURCES, NOT_YET_EFFECTIVE, OLDER_NAMES, UNUSED
 from .values import Secret, parse_server_name, parsers
 
-SECRET_PATH_KEY = "registration_shared_secret_path"
-"""The one key that is no field of the settings: it names a file with the registration_shared_secret."""
+SECRET_PATHS = {
+    "registration_shared_secret_path": "registration_shared_secret",
+    "turn_shared_secret_path": "turn_shared_secret",
+}
+"""The keys that are no fields of the settings: each names a file that has the value of another one."""
 
 
 class ConfigError(Exception):
@@ -114,7 +117,8 @@ def settings_from(
     _rename_older(document, report)
     _name_unknown(document, report)
     _drop_foreign_listeners(document, report)
-    _read_secret(document, base, report)
+    for path_key, key in SECRET_PATHS.items():
+        _read_secret(document, path_key, key, base, report)
     name = _server_name(document, report)
     _fill_defaults(document, name)
 
@@ -164,7 +168,7 @@ def _rename_older(document: dict[str, Any], report: Report) -> None:
 def known_keys() -> frozenset[str]:
     """Every top-level key that has an effect, or will have one."""
     fields = {each.encode_name for group in groups().values() for each in msgspec.structs.fields(group)}
-    return frozenset(fields | {SECRET_PATH_KEY})
+    return frozenset(fields | SECRET_PATHS.keys())
 
 
 def _name_unknown(document: Mapping[str, Any], report: Report) -> None:
@@ -221,23 +225,21 @@ def _own_resources(resource: Any, path: str, report: Report) -> Any:
     return {key: value for key, value in resource.items() if key != "compress"} | {"names": names}
 
 
-def _read_secret(document: dict[str, Any], base: Path, report: Report) -> None:
-    value = document.pop(SECRET_PATH_KEY, None)
+def _read_secret(document: dict[str, Any], path_key: str, key: str, base: Path, report: Report) -> None:
+    value = document.pop(path_key, None)
     if value is None:
         return
-    if "registration_shared_secret" in document:
-        report.errors.append(
-            Problem(SECRET_PATH_KEY, "registration_shared_secret is given too; remove one of them")
-        )
+    if key in document:
+        report.errors.append(Problem(path_key, f"{key} is given too; remove one of them"))
         return
     if not isinstance(value, str):
-        report.error(SECRET_PATH_KEY, value, "a path")
+        report.error(path_key, value, "a path")
         return
     try:
-        document["registration_shared_secret"] = (base / value).read_text(encoding="utf-8").strip()
+        document[key] = (base / value).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         message = f"{base / value} cannot be read ({error}); write a long random text into it"
-        report.errors.append(Problem(SECRET_PATH_KEY, message))
+        report.errors.append(Problem(path_key, message))
 
 
 def _server_name(document: Mapping[str, Any], report: Report) -> Any:

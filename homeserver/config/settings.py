@@ -221,6 +221,46 @@ class RoomSettings(Struct, frozen=True, kw_only=True):
     allow_public_rooms_without_auth: bool = False
 
 
+class UserDirectory(Struct, frozen=True, kw_only=True):
+    """Whom people find when they search for users."""
+
+    enabled: bool = True
+    search_all_users: bool = False
+    exclude_remote_users: bool = False
+    prefer_local_users: bool = False
+    show_locked_users: bool = False
+
+
+class ServerNotices(Struct, frozen=True, kw_only=True):
+    """Who sends the notices of this server, and what their room looks like."""
+
+    system_mxid_localpart: str
+    system_mxid_display_name: str | None = None
+    system_mxid_avatar_url: str | None = None
+    room_name: str = "Server Notices"
+    room_topic: str | None = None
+    room_avatar_url: str | None = None
+    auto_join: bool = False
+
+
+class PeopleSettings(Struct, frozen=True, kw_only=True):
+    """Finding users, and telling them something."""
+
+    user_directory: UserDirectory = UserDirectory()
+    server_notices: ServerNotices | None = None
+
+
+class VoIPSettings(Struct, frozen=True, kw_only=True):
+    """The TURN server through which clients reach each other for calls."""
+
+    turn_uris: tuple[str, ...] = ()
+    turn_shared_secret: Secret | None = None
+    turn_username: str | None = None
+    turn_password: Secret | None = None
+    turn_user_lifetime: Duration = Duration(3_600_000)
+    turn_allow_guests: bool = True
+
+
 class ApplicationServiceSettings(Struct, frozen=True, kw_only=True):
     """Bridges and other application services."""
 
@@ -290,6 +330,8 @@ class RateLimitSettings(Struct, frozen=True, kw_only=True):
     rc_joins_per_room: RateLimit = RateLimit(per_second=1, burst_count=10)
     rc_invites: InviteLimits = InviteLimits()
     rc_room_creation: RateLimit = RateLimit(per_second=0.016, burst_count=10)
+    rc_reports: RateLimit = RateLimit(per_second=1, burst_count=5)
+    rc_user_directory: RateLimit = RateLimit(per_second=0.016, burst_count=200)
     rc_federation: FederationLimit = FederationLimit()
 
 
@@ -307,6 +349,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     federation: FederationSettings
     registration: RegistrationSettings
     rooms: RoomSettings
+    people: PeopleSettings
+    voip: VoIPSettings
     application_services: ApplicationServiceSettings
     logging: LoggingSettings
     rate_limits: RateLimitSettings

@@ -28,6 +28,9 @@ NOT_YET_EFFECTIVE = frozenset(
         "rc_joins_per_room",
         "rc_registration_token_validity",
         "url_preview_enabled",
+        "user_directory",
+        "server_notices",
+        "rc_user_directory",
     }
 )
 """Keys that are checked when the file is read and do nothing yet."""
@@ -64,20 +67,20 @@ _UNUSED = """
     opentracing outbound_federation_restricted_to password_config password_providers perspectives
     presence prevent_media_downloads_from push pusher_instances rc_3pid_validation rc_admin_redaction
     rc_delayed_event_mgmt rc_key_requests rc_media_create rc_message_burst_count rc_messages_per_second
-    rc_presence rc_reports rc_third_party_invite rc_user_directory recaptcha_private_key
+    rc_presence rc_third_party_invite recaptcha_private_key
     recaptcha_private_key_path recaptcha_public_key recaptcha_public_key_path recaptcha_siteverify_api
     redaction_retention_period redis refresh_token_lifetime refreshable_access_token_lifetime
     registrations_require_3pid remote_media_download_burst_count remote_media_download_per_second
     report_stats report_stats_endpoint request_token_inhibit_3pid_errors
     require_auth_for_profile_requests require_membership_for_aliases retention
     room_list_publication_rules room_prejoin_state run_background_tasks_on saml2_config send_federation
-    sentry server_context server_notices session_lifetime signing_key soft_file_limit spam_checker sso
+    sentry server_context session_lifetime signing_key soft_file_limit spam_checker sso
     start_pushers stats stream_writers suppress_key_server_warning synchrotron_config templates
-    third_party_event_rules thumbnail_sizes track_puppeted_user_ips turn_allow_guests turn_password
-    turn_shared_secret turn_shared_secret_path turn_uris turn_user_lifetime turn_username ui_auth
+    third_party_event_rules thumbnail_sizes track_puppeted_user_ips
+    ui_auth
     update_user_directory_from_worker url_preview_accept_language url_preview_ip_range_blacklist
     url_preview_ip_range_whitelist url_preview_url_blacklist use_appservice_legacy_authorization
-    use_frozen_dicts use_presence user_agent_suffix user_consent user_directory user_ips_max_age
+    use_frozen_dicts use_presence user_agent_suffix user_consent user_ips_max_age
     web_client web_client_location worker_app worker_listeners worker_name worker_replication_http_port
     worker_replication_secret
     """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from homeserver.core.errors import forbidden
+
 
 @dataclass(frozen=True, slots=True)
 class Requester:
@@ -28,3 +30,8 @@ class Requester:
         Spec: https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers
         """
         return self.device_id if self.device_id is not None else f"\x01token {self.token_id}"
+
+    def check_is_admin(self) -> None:
+        """Raises M_FORBIDDEN unless the account is that of an administrator of this server."""
+        if not self.is_admin:
+            raise forbidden("You are not a server admin")

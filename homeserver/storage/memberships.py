@@ -184,6 +184,34 @@ async def share_room(tx: Transaction, one: str, other: str) -> bool:
     return shared is not None
 
 
+_SHARED = (
+    "FROM memberships a JOIN memberships b ON b.room_nid = a.room_nid"
+    " WHERE a.user_id = $1 AND a.membership = 'join'"
+    " AND b.server = $2 AND b.user_id = $3 AND b.membership = 'join'"
+)
+
+
+async def shared_rooms(
+    tx: Transaction, one: str, other: str, *, after: int, limit: int
+) -> list[tuple[int, str]]:
+    """The numbers and IDs of rooms that two users are both joined to, by number, from the one after `after` on."""
+    rows = await tx.fetch(
+        f"SELECT a.room_nid, (SELECT r.room_id FROM rooms r WHERE r.room_nid = a.room_nid) {_SHARED}"
+        " AND a.room_nid > $4 ORDER BY a.room_nid LIMIT $5",
+        one,
+        _server(other),
+        other,
+        after,
+        limit,
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def count_shared_rooms(tx: Transaction, one: str, other: str) -> int:
+    """How many rooms two users are both joined to."""
+    return int(await tx.fetch_value(f"SELECT COUNT(*) {_SHARED}", one, _server(other), other))
+
+
 async def set_forgotten(tx: Transaction, room_nid: int, user_id: str) -> None:
     """Hide a room that the user has left from the user."""
     await tx.execute(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,10 +197,16 @@ async def rooms(tmp_path: Path) -> AsyncIterator[RoomServer]:
 
 
 @pytest.fixture
-async def whole(tmp_path: Path) -> AsyncIterator[WholeServer]:
+def whole_settings() -> Mapping[str, Any]:
+    """Keys of homeserver.yaml for `whole`; tests that need some have a fixture of this name."""
+    return {}
+
+
+@pytest.fixture
+async def whole(tmp_path: Path, whole_settings: Mapping[str, Any]) -> AsyncIterator[WholeServer]:
     """The whole application. It must not log an error, and its database must be sound in the end."""
     with complaints() as logged:
-        async with WholeServer(Authority(tmp_path), tmp_path) as server:
+        async with WholeServer(Authority(tmp_path), tmp_path, more=whole_settings) as server:
             yield server
             assert await server.violations() == []
     assert logged == []

@@ -34,6 +34,9 @@ T = TypeVar("T")
 SECONDS = 15.0
 """How long any request may take, also on a busy machine."""
 
+# Without a TURN server there is nothing to tell clients, and its answer is empty.
+SETTINGS = {"turn_uris": ["turn:turn.test"], "turn_shared_secret": "secret"}
+
 
 @dataclass(frozen=True)
 class FuzzedRequest:
@@ -107,7 +110,7 @@ class World:
         authority = Authority(self._directory)
         self.peer = await self._stack.enter_async_context(FederationPeer(authority, number=151))
         self.ours = await self._stack.enter_async_context(
-            WholeServer(authority, self._directory, (self.peer.server_name,), number=152)
+            WholeServer(authority, self._directory, (self.peer.server_name,), number=152, more=SETTINGS)
         )
         self.alice, self.bob, self.dora = [
             await self.ours.register(name) for name in ("alice", "bob", "dora")

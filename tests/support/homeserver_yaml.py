@@ -21,6 +21,7 @@ RATE_LIMITS: dict[str, Any] = {
             "rc_media_create",
             "rc_room_creation",
             "rc_reports",
+            "rc_user_directory",
             "rc_joins_per_room",
         ),
         UNLIMITED,

@@ -27,6 +27,7 @@ from tests.support.client import Answer, Client
 from tests.support.federation_peer import SUBNET, bound_socket, name_of
 from tests.support.homeserver_yaml import RATE_LIMITS
 from tests.support.invariants import row_counts, violations
+from tests.support.person import register as register_with_secret
 from tests.support.rooms import open_sqlite
 
 V3 = "/_matrix/client/v3"
@@ -107,10 +108,16 @@ def _listener(host: str, port: int, *, tls: bool) -> dict[str, Any]:
 
 
 class WholeServer:
-    """`peers`: the names of the servers that it may speak with; None: all that the test starts."""
+    """`peers`: the names of the servers that it may speak with; None: all that the test starts. more: settings besides."""
 
     def __init__(
-        self, authority: Authority, directory: Path, peers: tuple[str, ...] | None = (), *, number: int = 150
+        self,
+        authority: Authority,
+        directory: Path,
+        peers: tuple[str, ...] | None = (),
+        *,
+        number: int = 150,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         settings = configuration(directory, number)
         host, secure_port = free_address(number)
@@ -131,6 +138,7 @@ class WholeServer:
                 "destination_max_retry_interval": "2s",
                 "destination_retry_multiplier": 1,
             },
+            **(more or {}),
         }
         self.server_name: str = settings["server_name"]
         self.base_url = f"http://{host}:{plain_port}"
@@ -158,6 +166,11 @@ class WholeServer:
     async def register(self, localpart: str) -> Client:
         """A new user, logged in."""
         return await register(self.client, localpart)
+
+    async def register_admin(self, localpart: str) -> Client:
+        """A new administrator of the server, logged in."""
+        person = await register_with_secret(self.base_url, "secret", localpart, admin=True)
+        return self.client.with_token(person.token, person.user_id, person.device_id)
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Database]:
