@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from homeserver.core.events import Event, has_valid_content_hash, redact
 from homeserver.core.room_versions import EventIDFormat
 from homeserver.storage import events as stored_events
-from homeserver.storage import relations
+from homeserver.storage import relations, search
 from homeserver.storage.database import Transaction
 from homeserver.storage.events import EventStatus, NewEvent, StoredEvent
 
@@ -30,7 +30,7 @@ class Beside(Protocol):
         ...
 
 
-BESIDE: Final[Sequence[Beside]] = (relations,)
+BESIDE: Final[Sequence[Beside]] = (relations, search)
 
 
 def as_kept(event: Event, known: StoredEvent | None) -> Event:

@@ -6,7 +6,7 @@ Spec: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -23,7 +23,8 @@ from homeserver.core.stream_tokens import (
     stream_token,
 )
 from homeserver.services.client_events import ClientEvents
-from homeserver.services.event_access import Access, SeenEvent, access, visible
+from homeserver.services.event_access import Access, SeenEvent, access
+from homeserver.services.history_walk import HistoryWalker, Walk, place_beside
 from homeserver.services.room_reads import visible_event
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
@@ -33,12 +34,6 @@ from homeserver.storage.events import StoredEvent
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 1_000
-READ_AT_LEAST = 100
-"""How many events are read at once when most of them may be left out."""
-
-MAX_READS = 20
-"""How often more events are read when the filter or the history visibility let too few through."""
-
 MAX_FETCHES = 10
 """How often history is fetched from other servers for one page: where it branches, what comes can refer to more that is missing."""
 
@@ -66,19 +61,6 @@ class PageRequest:
     end: str | None = None
     limit: int | None = None
     filter: RoomEventFilter = field(default_factory=RoomEventFilter)
-
-
-@dataclass(frozen=True, slots=True)
-class _Walk:
-    """What was read on a walk through history.
-
-    place: how far it came. is_over: whether there is nothing further. at_end: whether it stopped at the place it was to end at.
-    """
-
-    events: list[SeenEvent]
-    place: Place
-    is_over: bool
-    at_end: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +121,11 @@ class Pagination:
             may = await access(tx, self._states, room_id, requester.user_id)
             seen = await visible_event(tx, self._states, requester.user_id, room_id, event_id)
             stored = seen.stored
-            reader = _Reader(tx, self._states, requester.user_id, may, wanted)
-            before = await reader.walk(_place(stored, backwards=True), None, most - most // 2, backwards=True)
-            after = await reader.walk(_place(stored, backwards=False), None, most // 2, backwards=False)
+            reader = HistoryWalker(tx, self._states, requester.user_id, may, wanted)
+            before = await reader.walk(
+                place_beside(stored, backwards=True), None, most - most // 2, backwards=True
+            )
+            after = await reader.walk(place_beside(stored, backwards=False), None, most // 2, backwards=False)
             shown = [*reversed(before.events), seen, *after.events]
             rendered = await self._events.render_bundled(tx, requester, shown)
             index = len(before.events)
@@ -161,7 +145,7 @@ class Pagination:
         token, start = await self._start(tx, may, request)
         end = await self._at(tx, may, request.end) if request.end else None
         limit = _limit(request.limit, request.filter)
-        reader = _Reader(tx, self._states, requester.user_id, may, request.filter)
+        reader = HistoryWalker(tx, self._states, requester.user_id, may, request.filter)
         walk = await reader.walk(start, end, limit, backwards=request.backwards)
         gap = await _gap(tx, may, start, walk) if request.backwards and may.is_joined else None
         answer: dict[str, Any] = {
@@ -223,57 +207,7 @@ class Pagination:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Walks through a room's history for one user."""
-
-    tx: Transaction
-    states: RoomStates
-    user_id: str
-    may: Access
-    wanted: RoomEventFilter
-
-    async def walk(self, start: Place, end: Place | None, limit: int, *, backwards: bool) -> _Walk:
-        """Up to `limit` events from `start`, and not beyond `end`, that the user may see and wants."""
-        if not self.wanted.allows_room(self.may.room.room_id):
-            return _Walk([], start, True, False)
-        found: list[SeenEvent] = []
-        at, is_over, at_end = start, False, False
-        for turn in range(MAX_READS):
-            missing = limit - len(found)
-            if missing <= 0 or is_over:
-                break
-            few = turn == 0 and self.wanted.lets_all_through
-            asked = missing if few else max(missing, READ_AT_LEAST)
-            rows = await stored_events.page(
-                self.tx, self.may.room.room_nid, start=at, backwards=backwards, limit=asked
-            )
-            is_over = len(rows) < asked
-            within = rows if end is None else [row for row in rows if _is_before(row, end, backwards)]
-            if len(within) < len(rows):
-                is_over, at_end = True, True
-            seen = self._chosen(await visible(self.tx, self.states, self.user_id, within))
-            if len(seen) > missing:
-                seen, is_over, at_end = seen[:missing], False, False
-                at = _place(seen[-1].stored, backwards=backwards, until=start.until)
-            elif at_end and end is not None:
-                at = replace(end, until=start.until)
-            elif within:
-                at = _place(within[-1], backwards=backwards, until=start.until)
-            found += seen
-        return _Walk(found, at, is_over, at_end)
-
-    def _chosen(self, events: list[SeenEvent]) -> list[SeenEvent]:
-        if self.wanted.lets_all_through:
-            return events
-        return [
-            seen
-            for seen in events
-            if self.wanted.allows(seen.stored.event.type, seen.stored.event.sender, seen.stored.event.content)
-        ]
-
-
-async def _gap(tx: Transaction, may: Access, start: Place, walk: _Walk) -> Place | None:
+async def _gap(tx: Transaction, may: Access, start: Place, walk: Walk) -> Place | None:
     """How far back the walk came, if it came upon events that we do not have."""
     if walk.at_end:
         return None
@@ -290,18 +224,6 @@ async def _gap(tx: Transaction, may: Access, start: Place, walk: _Walk) -> Place
 def _limit(limit: int | None, wanted: RoomEventFilter) -> int:
     asked = limit if limit is not None else wanted.limit
     return DEFAULT_LIMIT if asked is None else min(asked, MAX_LIMIT)
-
-
-def _place(stored: StoredEvent, *, backwards: bool, until: int | None = None) -> Place:
-    """The place right before an event, for who goes backwards, or right after it."""
-    position = stored.position or 0
-    return Place(stored.event.depth, position - 1 if backwards else position, until)
-
-
-def _is_before(stored: StoredEvent, end: Place, backwards: bool) -> bool:
-    """Whether the event lies on this side of the place where a walk is to end."""
-    place = Place(stored.event.depth, stored.position or 0)
-    return place > end if backwards else place <= end
 
 
 def _state_after(stored: StoredEvent, may: Access) -> Digest:
