@@ -17,6 +17,8 @@ from homeserver.services.remote_summaries import RemoteSummaries
 from homeserver.services.room_reads import RoomReads
 from homeserver.services.room_sending import RoomSending
 from homeserver.services.room_summary import RoomSummary
+from homeserver.services.search import Search
+from homeserver.services.search_index import SearchIndex
 from homeserver.services.space_hierarchy import SpaceHierarchy
 from homeserver.services.summary_lookup import SummaryLookup
 from homeserver.services.sync import Sync
@@ -40,7 +42,19 @@ def room_services(base: Base, graph: Graph, people: People) -> list[object]:
         RoomReads(database, states, client_events),
         RoomSummary(summaries, people.directory),
         SpaceHierarchy(summaries, now_ms),
+        _search(base, graph),
         RoomSending(database, states, graph.timeline, people.membership, people.directory, identity),
         Sync(database, states, client_events, base.notifier, base.typing_users),
         ThreadsList(database, states, client_events),
     ]
+
+
+def _search(base: Base, graph: Graph) -> Search:
+    """Searching, and what keeps the index up with the events where it is wanted."""
+    enabled = base.settings.rooms.enable_search
+    index = SearchIndex(base.database)
+    if enabled:
+        index.start()
+        base.stack.push_async_callback(index.stop)
+        base.observers.append(index.committed)
+    return Search(base.database, graph.states, graph.client_events, index, enabled=enabled)

@@ -219,6 +219,7 @@ class RoomSettings(Struct, frozen=True, kw_only=True):
 
     default_room_version: RoomVersion = RoomVersion("12")
     allow_public_rooms_without_auth: bool = False
+    enable_search: bool = True
 
 
 class UserDirectory(Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 SHORTEST = 3
 """Shorter words have no ending to lose."""
@@ -131,7 +132,7 @@ def _is_consonant(word: str, index: int) -> bool:
 def _measure(word: str) -> int:
     """How often a consonant follows a vowel."""
     kinds = [_is_consonant(word, index) for index in range(len(word))]
-    return sum(not before and now for before, now in zip(kinds, kinds[1:], strict=False))
+    return sum(not before and now for before, now in pairwise(kinds))
 
 
 def _has_vowel(word: str) -> bool:

@@ -111,9 +111,12 @@ def parse_room_event_filter(given: str | None) -> RoomEventFilter:
 
     Spec: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages
     """
-    if not given:
-        return RoomEventFilter()
-    parsed = _convert(_decode(given), RoomEventFilter)
+    return room_event_filter(_decode(given)) if given else RoomEventFilter()
+
+
+def room_event_filter(definition: Any) -> RoomEventFilter:
+    """Decoded JSON as a RoomEventFilter. Raises M_BAD_JSON with the JSON path of what is wrong."""
+    parsed = _convert(definition, RoomEventFilter)
     _check_event_filter(parsed, "$")
     return parsed
 

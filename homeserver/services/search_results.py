@@ -1,0 +1,94 @@
+"""Which rooms a search looks through, and what of the matches in them the user may see and wants.
+
+Runs inside a unit of work: it awaits nothing but `tx`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass, field
+
+from homeserver.core.errors import MatrixError
+from homeserver.core.events import StateKey
+from homeserver.core.filters import RoomEventFilter
+from homeserver.services.event_access import SeenEvent, access, visible
+from homeserver.services.ignored_users import ignored_users
+from homeserver.services.room_state import RoomStates
+from homeserver.storage import events as stored_events
+from homeserver.storage import memberships, rooms
+from homeserver.storage.database import Transaction
+from homeserver.storage.search import Match
+
+SEARCHED_MEMBERSHIPS = ("join", "leave", "ban")
+MAX_PEEKED = 20
+"""How many rooms that the user has not been in a search may name: all the world may read them."""
+
+EXAMINED_AT_ONCE = 100
+
+_ENCRYPTION: StateKey = ("m.room.encryption", "")
+
+
+async def searched_rooms(
+    tx: Transaction, states: RoomStates, user_id: str, wanted: RoomEventFilter
+) -> dict[int, str]:
+    """The rooms that are searched, number to ID: those that the user is or has been in and not forgotten, as far as the filter
+    lets them through, and those that it names and all the world may read.
+
+    "The search will *not* include rooms that are end to end encrypted."
+    """
+    mine = await memberships.of_user(tx, user_id, SEARCHED_MEMBERSHIPS)
+    mine = [membership for membership in mine if wanted.allows_room(membership.room_id)]
+    found = {each.room_nid: each.room_id for each in mine if each.membership == "join"}
+    known = {membership.room_id for membership in mine}
+    named = [each for each in wanted.rooms or () if each not in known and wanted.allows_room(each)]
+    left = [each.room_id for each in mine if each.membership != "join" and not each.forgotten]
+    for room_id in [*left, *named[:MAX_PEEKED]]:
+        try:
+            may = await access(tx, states, room_id, user_id)
+        except MatrixError:
+            continue  # the user may not read it, so it is not searched
+        found[may.room.room_nid] = room_id
+    for room in (await rooms.by_nids(tx, list(found))).values():
+        if await states.ids(tx, room.current_state, [_ENCRYPTION]):
+            del found[room.room_nid]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class FoundEvents:
+    """Goes through matches for one user."""
+
+    tx: Transaction
+    states: RoomStates
+    user_id: str
+    wanted: RoomEventFilter
+    ignored: Collection[str] = field(default=())
+
+    @classmethod
+    async def open(
+        cls, tx: Transaction, states: RoomStates, user_id: str, wanted: RoomEventFilter
+    ) -> FoundEvents:
+        """Whom the user ignores is found out first."""
+        return cls(tx, states, user_id, wanted, await ignored_users(tx, user_id))
+
+    async def seen(self, matches: Sequence[tuple[int, Match]]) -> AsyncIterator[tuple[int, Match, SeenEvent]]:
+        """Those of the matches, each with its place, that the user may see and wants, in their order."""
+        for start in range(0, len(matches), EXAMINED_AT_ONCE):
+            batch = matches[start : start + EXAMINED_AT_ONCE]
+            seen = await self._seen([match.nid for _, match in batch])
+            for place, match in batch:
+                if match.nid in seen:
+                    yield place, match, seen[match.nid]
+
+    async def _seen(self, nids: Sequence[int]) -> dict[int, SeenEvent]:
+        by_room: dict[int, list[stored_events.StoredEvent]] = {}
+        for stored in (await stored_events.by_nids(self.tx, nids)).values():
+            event = stored.event
+            is_ignored = event.sender in self.ignored and not event.is_state
+            if not is_ignored and self.wanted.allows(event.type, event.sender, event.content):
+                by_room.setdefault(stored.room_nid, []).append(stored)
+        return {
+            seen.stored.nid: seen
+            for found in by_room.values()
+            for seen in await visible(self.tx, self.states, self.user_id, found)
+        }
