@@ -104,7 +104,7 @@ async def test_limits(rooms: RoomServer) -> None:
         ({"dir": "up"}, "M_INVALID_PARAM"),
         ({"dir": "b", "from": "nonsense"}, "M_INVALID_PARAM"),
         ({"dir": "b", "from": "t99999999999999999999_1"}, "M_INVALID_PARAM"),
-        ({"dir": "b", "to": "s1_2"}, "M_INVALID_PARAM"),
+        ({"dir": "b", "to": "s1_2_3"}, "M_INVALID_PARAM"),
         ({"dir": "b", "filter": "{"}, "M_NOT_JSON"),
         ({"dir": "b", "filter": '{"types": 7}'}, "M_BAD_JSON"),
     ],

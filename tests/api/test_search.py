@@ -23,6 +23,12 @@ def found(answer: Any) -> list[str]:
     return [result["result"]["event_id"] for result in answer["results"]]
 
 
+def visible_to(whom: str) -> list[dict[str, Any]]:
+    """The initial state of a room with this history visibility."""
+    content = {"history_visibility": whom}
+    return [{"type": "m.room.history_visibility", "state_key": "", "content": content}]
+
+
 async def redact(client: Client, room_id: str, event_id: str) -> None:
     await client.put(f"{V3}/rooms/{quote(room_id)}/redact/{quote(event_id)}/redaction", {})
 
@@ -181,10 +187,7 @@ async def test_filters(whole: WholeServer) -> None:
 
 async def test_only_what_one_may_see_is_found_and_counted(whole: WholeServer) -> None:
     alice, bob, carol = [await whole.register(name) for name in ("alice", "bob", "carol")]
-    hidden = [
-        {"type": "m.room.history_visibility", "state_key": "", "content": {"history_visibility": "joined"}}
-    ]
-    room_id = await create_room(alice, initial_state=hidden)
+    room_id = await create_room(alice, initial_state=visible_to("joined"))
     await say(alice, room_id, "a secret before")
     (await membership(bob, room_id, "join")).ok()
     open_one = await say(alice, room_id, "no secret")
@@ -203,14 +206,7 @@ async def test_only_what_one_may_see_is_found_and_counted(whole: WholeServer) ->
 
 async def test_rooms_that_all_the_world_may_read_are_found_by_name(whole: WholeServer) -> None:
     alice, bob = await whole.register("alice"), await whole.register("bob")
-    readable = [
-        {
-            "type": "m.room.history_visibility",
-            "state_key": "",
-            "content": {"history_visibility": "world_readable"},
-        }
-    ]
-    room_id = await create_room(alice, initial_state=readable)
+    room_id = await create_room(alice, initial_state=visible_to("world_readable"))
     tea = await say(alice, room_id, "tea")
     assert found(await search(bob, "tea")) == []
     peeked = await search(bob, "tea", filter={"rooms": [room_id]}, include_state=True, event_context={})
