@@ -9,6 +9,7 @@ Spec: https://spec.matrix.org/v1.19/client-server-api/#push-rules
 from homeserver.core.push_rules.changes import (
     Changes,
     changes_from,
+    copy_for_room,
     delete_rule,
     put_rule,
     rule_not_found,
@@ -28,6 +29,7 @@ __all__ = [
     "PushRule",
     "Ruleset",
     "changes_from",
+    "copy_for_room",
     "delete_rule",
     "matches",
     "matching_rule",
