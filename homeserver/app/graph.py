@@ -13,6 +13,7 @@ from homeserver.services.joins import RemoteJoins
 from homeserver.services.joins_in_progress import JoinsInProgress
 from homeserver.services.outside_events import OutsideEvents
 from homeserver.services.outside_rooms import OutsideRooms
+from homeserver.services.push.evaluation import Evaluation
 from homeserver.services.received_events import ReceivedEvents
 from homeserver.services.room_imports import RoomImports
 from homeserver.services.room_inbox import RoomInbox
@@ -40,10 +41,12 @@ class Graph:
 
 def build_graph(base: Base) -> Graph:
     """Build it."""
-    database, writes = base.database, RoomWrites(base.database, base.after_commit)
-    states = RoomStates(NodeCache())
+    database, states = base.database, RoomStates(NodeCache())
     identity, client = base.identity, base.client
     server_name = identity.server_name
+    has_push = base.settings.push.push.enabled
+    sequel = Evaluation(states, server_name, now_ms).follow if has_push else None
+    writes = RoomWrites(database, base.after_commit, sequel)
     received = ReceivedEvents(base.key_ring)
     joining = JoinsInProgress()
     imports = RoomImports(writes, states, identity)

@@ -262,6 +262,21 @@ class VoIPSettings(Struct, frozen=True, kw_only=True):
     turn_allow_guests: bool = True
 
 
+class Push(Struct, frozen=True, kw_only=True):
+    """What is told to the push gateways of users' apps, and when."""
+
+    enabled: bool = True
+    include_content: bool = True
+    group_unread_count_by_room: bool = True
+    jitter_delay: Duration = Duration(0)
+
+
+class PushSettings(Struct, frozen=True, kw_only=True):
+    """Notifications."""
+
+    push: Push = Push()
+
+
 class ApplicationServiceSettings(Struct, frozen=True, kw_only=True):
     """Bridges and other application services."""
 
@@ -352,6 +367,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     rooms: RoomSettings
     people: PeopleSettings
     voip: VoIPSettings
+    push: PushSettings
     application_services: ApplicationServiceSettings
     logging: LoggingSettings
     rate_limits: RateLimitSettings

@@ -65,7 +65,7 @@ _UNUSED = """
     metrics_flags metrics_port modules next_link_domain_whitelist no_proxy_hosts
     nonrefreshable_access_token_lifetime notify_appservices_from_worker oembed oidc_config oidc_providers
     opentracing outbound_federation_restricted_to password_config password_providers perspectives
-    presence prevent_media_downloads_from push pusher_instances rc_3pid_validation rc_admin_redaction
+    presence prevent_media_downloads_from pusher_instances rc_3pid_validation rc_admin_redaction
     rc_delayed_event_mgmt rc_key_requests rc_media_create rc_message_burst_count rc_messages_per_second
     rc_presence rc_third_party_invite recaptcha_private_key
     recaptcha_private_key_path recaptcha_public_key recaptcha_public_key_path recaptcha_siteverify_api

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from homeserver.core.events import Event, has_valid_content_hash, redact
 from homeserver.core.room_versions import EventIDFormat
 from homeserver.storage import events as stored_events
-from homeserver.storage import relations, search
+from homeserver.storage import notifications, relations, search
 from homeserver.storage.database import Transaction
 from homeserver.storage.events import EventStatus, NewEvent, StoredEvent
 
@@ -64,5 +64,7 @@ async def place(tx: Transaction, room_nid: int, events: Sequence[NewEvent]) -> d
 async def apply_redaction(tx: Transaction, target: StoredEvent, redaction_event_id: str) -> None:
     """Replace an event with its redacted form, for good."""
     await stored_events.set_redacted(tx, redact(target.event), redaction_event_id)
+    if target.position is not None:
+        await notifications.remove(tx, target.room_nid, target.position)
     for beside in BESIDE:
         await beside.remove(tx, target)

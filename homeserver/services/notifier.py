@@ -4,8 +4,24 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from homeserver.core.state_map import Digest
+from homeserver.storage.events import StoredEvent
+from homeserver.storage.rooms import Room
+
 TOPICS_KEPT = 20_000
 """Of how many rooms and users it is remembered when they last changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Events that have just come into a room, with its current state after them; those that clients are shown, as they came.
+
+    room: None for an invite to a room that we are not in.
+    """
+
+    room: Room | None
+    state: Digest
+    events: tuple[StoredEvent, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,22 +29,17 @@ class Committed:
     """What a unit of work has stored, as far as others wait for it.
 
     position: where the stream stands now. rooms: room IDs with something new. users: our users for whom something is new
-    besides (a membership of theirs). destinations: servers for which there is something in the outbox.
+    besides (a membership of theirs). destinations: servers for which there is something in the outbox. arrival: the events that
+    came. notified, read: our users who have more unread notifications, and those who have fewer.
     """
 
     position: int
     rooms: frozenset[str] = frozenset()
     users: frozenset[str] = frozenset()
     destinations: frozenset[str] = frozenset()
-
-    def together_with(self, other: "Committed") -> "Committed":
-        """What two parts of one unit of work have stored."""
-        return Committed(
-            max(self.position, other.position),
-            self.rooms | other.rooms,
-            self.users | other.users,
-            self.destinations | other.destinations,
-        )
+    arrival: Arrival | None = None
+    notified: frozenset[str] = frozenset()
+    read: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from homeserver.core.events import Event
-from homeserver.services.notifier import Committed
+from homeserver.core.state_map import EMPTY
+from homeserver.services.notifier import Arrival, Committed
 from homeserver.services.room_writes import RoomWrites
 from homeserver.storage import events as stored_events
 from homeserver.storage import memberships, out_of_room, positions, rooms
 from homeserver.storage.database import Transaction
+from homeserver.storage.events import EventStatus, StoredEvent
 from homeserver.storage.out_of_room import OutOfRoom
 
 ASKING = ("invite", "knock")
@@ -114,4 +116,6 @@ async def _put(
     user_id = user_id or event.state_key or event.sender
     position = await positions.take(tx)
     await out_of_room.put(tx, OutOfRoom(user_id, event.room_id, membership, event, told, via, position))
-    return Committed(position, users=frozenset({user_id}))
+    arrived = (StoredEvent(event, 0, 0, position, EventStatus.ACCEPTED, None, None, None, None),)
+    arrival = Arrival(None, EMPTY, arrived) if membership == "invite" else None
+    return Committed(position, users=frozenset({user_id}), arrival=arrival)

@@ -29,7 +29,7 @@ from homeserver.services.notifier import Committed
 from homeserver.services.sender import Sender
 from homeserver.services.threads import thread_of
 from homeserver.services.user_writes import UserWrites
-from homeserver.storage import account_data, memberships, positions
+from homeserver.storage import account_data, memberships, notifications, positions
 from homeserver.storage import events as stored_events
 from homeserver.storage import receipts as stored_receipts
 from homeserver.storage.database import Transaction
@@ -101,6 +101,7 @@ class Receipts:
                     max(stored.position for stored in kept),
                     frozenset({room_id}) if public else frozenset(),
                     frozenset() if public else frozenset({user_id}),
+                    read=frozenset({user_id}) if await _mark_read(tx, kept) else frozenset(),
                 )
             return (public, servers), committed
 
@@ -142,6 +143,22 @@ async def keep_later(
     placed = [replace(stored, position=position) for stored in kept.values()]
     await stored_receipts.put_many(tx, placed)
     return placed
+
+
+async def _mark_read(tx: Transaction, kept: Sequence[StoredReceipt]) -> bool:
+    """Mark as read what receipts of ours have reached; False when that was so already."""
+    moved = False
+    for stored in kept:
+        if stored.event_position is not None:
+            moved |= await notifications.mark_read(
+                tx,
+                stored.read.user_id,
+                stored.room_nid,
+                stored.read.thread_id,
+                stored.event_position,
+                stored.position,
+            )
+    return moved
 
 
 async def _event(tx: Transaction, room: Room, event_id: str) -> StoredEvent:

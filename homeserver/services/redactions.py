@@ -35,10 +35,11 @@ def redaction_applies(redaction: Event, target: Event, state: Mapping[StateKey, 
 
 async def apply_redactions(
     tx: Transaction, states: RoomStates, stored: Sequence[NewEvent], *, may_be_waited_for: Collection[str]
-) -> None:
+) -> set[str]:
     """Apply the redactions among events that this unit of work has stored, and those that have waited for one of them.
 
-    may_be_waited_for: the IDs of those that a redaction may have named before they came.
+    may_be_waited_for: the IDs of those that a redaction may have named before they came. Returns the IDs of the events that are
+    redacted or withheld now.
 
     "While redactions are always accepted by the authorisation rules for events, they should not be sent to clients until both the
     redaction event and the event the redaction affects have been received, and can be validated." Until then they are withheld.
@@ -55,9 +56,10 @@ async def apply_redactions(
         waiting = await stored_events.take_pending_redactions(tx, may_be_waited_for)
         pairs += [(target, redaction) for target, ids in waiting.items() for redaction in ids]
     if not pairs:
-        return
+        return set()
     found = await stored_events.get_many(tx, {event_id for pair in pairs for event_id in pair if event_id})
     redacted: set[str] = set()
+    withheld: set[str] = set()
     for target_id, redaction_id in pairs:
         redaction, target = found.get(redaction_id), found.get(target_id or "")
         if redaction is None:
@@ -67,11 +69,14 @@ async def apply_redactions(
         applies = target is not None and await _may_apply(tx, states, redaction, target)
         shown = applies or redaction.event.rules.redaction_auth_in_events
         status = EventStatus.ACCEPTED if shown else EventStatus.WITHHELD
+        if not shown:
+            withheld.add(redaction_id)
         if status is not redaction.status:
             await stored_events.set_status(tx, redaction_id, status)
         if applies and target and not target.redacted_by and target.event.event_id not in redacted:
             redacted.add(target.event.event_id)
             await event_store.apply_redaction(tx, target, redaction_id)
+    return redacted | withheld
 
 
 async def _may_apply(

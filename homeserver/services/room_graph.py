@@ -18,7 +18,7 @@ from homeserver.core.identifiers import is_valid_server_name
 from homeserver.core.power_levels import CREATE
 from homeserver.core.state_map import EMPTY, Digest
 from homeserver.services import event_store
-from homeserver.services.notifier import Committed
+from homeserver.services.notifier import Arrival, Committed
 from homeserver.services.redactions import apply_redactions
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
@@ -216,10 +216,11 @@ class GraphWriter:
         after = before
         if members_changed and self._relayed:
             after = set(await memberships.joined_servers(tx, room.room_nid))
-        await apply_redactions(tx, self._states, placed, may_be_waited_for=self._received)
+        hidden = await apply_redactions(tx, self._states, placed, may_be_waited_for=self._received)
         destinations = await self._queue(nids, before | after)
         destinations |= await self._queue_ends(after - before)
-        return Committed(last, frozenset({room.room_id}), users, destinations)
+        arrival = Arrival(self.room, self.current_state, _shown(placed, nids, self.room, hidden))
+        return Committed(last, frozenset({room.room_id}), users, destinations, arrival)
 
     async def resolved_ends(self, chosen: Collection[str]) -> Digest:
         """The state after some of the ends: that before an event that is built on them."""
@@ -419,23 +420,12 @@ class GraphWriter:
         """Put the events that we send to others into the outbox: for the servers in the room before and after them."""
         queued: set[str] = set()
         for event_id, left_out in self._relayed.items():
-            destinations = (servers | await self._told_besides(self._added[event_id])) - left_out
+            destinations = (servers | _told_besides(self._added[event_id].event)) - left_out
             destinations.discard(self._server_name)
             if destinations:
                 await outbox.add(self._tx, destinations, nids[event_id])
                 queued |= destinations
         return frozenset(queued)
-
-    async def _told_besides(self, new: NewEvent) -> set[str]:
-        """The server of a user whose invite, knock or membership an event ends: it need not be in the room to be told."""
-        event = new.event
-        if event.membership not in ("leave", "ban") or event.state_key is None or new.state_before is None:
-            return set()
-        before = (await self.state_events(new.state_before, [event.key])).get(event.key)
-        if before is None or before.membership not in ("join", "invite", "knock"):
-            return set()
-        server = event.state_key.partition(":")[2]
-        return {server} if is_valid_server_name(server) else set()
 
     async def _queue_ends(self, newcomers: set[str]) -> frozenset[str]:
         """Tell servers that have just joined of the graph's other ends.
@@ -451,6 +441,25 @@ class GraphWriter:
             if stored := self._read[event_id]:
                 await outbox.add(self._tx, newcomers, stored.nid)
         return frozenset(newcomers)
+
+
+def _shown(
+    placed: Iterable[NewEvent], nids: Mapping[str, int], room: Room, hidden: Collection[str]
+) -> tuple[StoredEvent, ...]:
+    """Those of the new events that clients are shown as they came."""
+    return tuple(
+        stored_events.as_stored(new, nids[new.event.event_id], room.room_nid)
+        for new in placed
+        if new.status is EventStatus.ACCEPTED and new.event.event_id not in hidden
+    )
+
+
+def _told_besides(event: Event) -> set[str]:
+    """The server of a user whose invite, knock or membership an event ends: it need not be in the room to be told."""
+    if event.membership not in ("leave", "ban") or event.state_key is None:
+        return set()
+    server = event.state_key.partition(":")[2]
+    return {server} if is_valid_server_name(server) else set()
 
 
 async def import_outliers(

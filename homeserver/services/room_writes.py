@@ -14,6 +14,9 @@ T = TypeVar("T")
 Work = Callable[[Transaction], Awaitable[tuple[T, Committed | None]]]
 """A repeatable unit of work; it returns its result and, when it wrote, what was committed."""
 
+Sequel = Callable[[Transaction, Committed], Awaitable[Committed]]
+"""What follows from stored events, in the same unit of work; it returns what was committed with that."""
+
 ATTEMPTS = 20
 
 
@@ -25,10 +28,16 @@ class RoomWrites:
     of one room share a commit like any others.
     """
 
-    def __init__(self, database: Database, after_commit: Callable[[Committed], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        after_commit: Callable[[Committed], None],
+        sequel: Sequel | None = None,
+    ) -> None:
         """`after_commit` wakes those who wait: /sync readers and the queues to other servers."""
         self._database = database
         self._after_commit = after_commit
+        self._sequel = sequel
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def run(self, room_id: str, work: Work[T]) -> T:
@@ -50,9 +59,15 @@ class RoomWrites:
             return await self._attempts(work)
 
     async def _attempts(self, work: Work[T]) -> T:
+        async def whole(tx: Transaction) -> tuple[T, Committed | None]:
+            result, committed = await work(tx)
+            if committed is not None and self._sequel is not None:
+                committed = await self._sequel(tx, committed)
+            return result, committed
+
         for attempt in range(ATTEMPTS):
             try:
-                result, committed = await self._database.write(work)
+                result, committed = await self._database.write(whole)
             except RoomMoved:
                 if attempt == ATTEMPTS - 1:
                     raise

@@ -47,3 +47,13 @@ async def put(tx: Transaction, user_id: str, stored: StoredRules) -> None:
         stored.changes,
         stored.position,
     )
+
+
+async def preferences_changed(tx: Transaction, after: int) -> list[str]:
+    """The users who have changed later than a position what decides on their notifications: rules, or whom they ignore."""
+    rows = await tx.fetch(
+        "SELECT user_id FROM push_rules WHERE position > $1"
+        " UNION SELECT user_id FROM account_data WHERE type = 'm.ignored_user_list' AND position > $1",
+        after,
+    )
+    return [row[0] for row in rows]

@@ -21,6 +21,7 @@ from tests.support.postgresql import PostgreSQLMissing
 
 MEASURES = {
     "send": measures.sending,
+    "members": measures.sending_to_many,
     "sync": measures.syncing,
     "initial-sync": measures.initial_sync,
     "federation": measures.receiving,

@@ -121,6 +121,18 @@ async def sending(server: Server, seconds: float) -> list[Figures]:
     return measured
 
 
+async def sending_to_many(server: Server, seconds: float, members: int = 200) -> list[Figures]:
+    """A room of many users of the server: each message is held against the push rules of all of them."""
+    users = [await server.user() for _ in range(members)]
+    room = await create_room(users[0])
+    for user in users[1:]:
+        await join(user, room)
+    before = await server.size()
+    one = await repeated(f"send, {members} members here", server, seconds, lambda: send(users[0], room))
+    one.more["bytes on disk per message"] = (await server.size() - before) / (one.count + WARM_UP)
+    return [one]
+
+
 def _sender(user: User, room_id: str) -> Callable[[], Awaitable[None]]:
     return lambda: send(user, room_id)
 

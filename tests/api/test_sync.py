@@ -40,7 +40,14 @@ async def test_a_session_of_syncs(rooms: RoomServer) -> None:
     joined = second["rooms"]["join"][room_id]
     assert set(second["rooms"]) == {"join"}
     assert joined["summary"] == {"m.joined_member_count": 2, "m.invited_member_count": 0}
-    assert set(joined) == {"summary", "state", "timeline", "ephemeral", "account_data"}
+    assert set(joined) == {
+        "summary",
+        "state",
+        "timeline",
+        "ephemeral",
+        "account_data",
+        "unread_notifications",
+    }
     await rooms.alice.say(room_id, "hello")
     third = await rooms.bob.sync(second["next_batch"])
     section = third["rooms"]["join"][room_id]

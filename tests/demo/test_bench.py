@@ -58,7 +58,7 @@ def test_a_profile_tells_of_all_threads(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nothing"], "there is no measure nothing, only send, sync, initial-sync, federation"),
+        (["nothing"], "there is no measure nothing, only send, members, sync, initial-sync, federation"),
         (["--seconds", "100"], "--seconds: found 100, but allowed is more than 0 and at most 15"),
     ],
 )

@@ -1,13 +1,14 @@
 """Which rooms are in the answer, and from where on each is shown."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from homeserver.services.sync.account_data import Events, account_data_news, account_data_of_rooms
 from homeserver.services.sync.ephemeral import ephemeral_news
 from homeserver.services.sync.request import Reader
+from homeserver.services.sync.unread import ByThread, unread_by_room
 from homeserver.storage import events as stored_events
-from homeserver.storage import memberships, out_of_room, rooms
+from homeserver.storage import memberships, notifications, out_of_room, rooms
 from homeserver.storage.memberships import Membership
 from homeserver.storage.out_of_room import OutOfRoom
 
@@ -16,7 +17,7 @@ from homeserver.storage.out_of_room import OutOfRoom
 class PlannedRoom:
     """A room to be shown. since: the position that the reader has seen it up to; None when all of it is new to the reader.
 
-    is_quiet: nothing has happened in its graph since then.
+    is_quiet: nothing has happened in its graph since then. unread: notifications of it that the user has not read, by thread.
     """
 
     membership: Membership
@@ -24,6 +25,7 @@ class PlannedRoom:
     account_data: Events = field(default_factory=list)
     ephemeral: Events = field(default_factory=list)
     is_quiet: bool = False
+    unread: ByThread = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -57,18 +59,22 @@ async def plan(reader: Reader) -> Plan:
         nids = [membership.room_nid for membership in shown]
         changed = await stored_events.rooms_changed(reader.tx, nids, since, reader.position)
         changed |= await rooms.states_changed(reader.tx, nids, since, reader.position)
+    read = set() if since is None else await notifications.marks_changed(reader.tx, reader.user_id, since)
     news = await account_data_news(reader)
     made.account_data = news.everywhere
     new = {membership.room_id for membership in shown if since is not None and membership.position > since}
     private = {**news.rooms, **await account_data_of_rooms(reader, new)}
     passing = await ephemeral_news(reader, shown, new)
+    planned = []
     for membership in shown:
         own, ephemeral = private.get(membership.room_id, []), passing.get(membership.room_id, [])
+        is_quiet = membership.room_nid not in changed
         if membership.room_id in new:
-            made.joined.append(PlannedRoom(membership, None, own, ephemeral))
-        elif membership.room_nid in changed or own or ephemeral:
-            is_quiet = membership.room_nid not in changed
-            made.joined.append(PlannedRoom(membership, since, own, ephemeral, is_quiet))
+            planned.append(PlannedRoom(membership, None, own, ephemeral))
+        elif not is_quiet or own or ephemeral or membership.room_nid in read:
+            planned.append(PlannedRoom(membership, since, own, ephemeral, is_quiet))
+    unread = await unread_by_room(reader, [room.membership.room_nid for room in planned])
+    made.joined = [replace(room, unread=unread.get(room.membership.room_nid, {})) for room in planned]
     await _plan_others(reader, made, private)
     return made
 
@@ -83,8 +89,6 @@ async def _plan_others(reader: Reader, made: Plan, private: Mapping[str, Events]
     overtaken = {record.room_id for record in from_outside}
     made.outside = [record for record in from_outside if _is_shown(reader, record)]
     for membership in await memberships.of_user(reader.tx, reader.user_id, ("invite", "knock"), after=after):
-        if membership.membership == "invite" and not reader.unwanted.lets_invite(membership.sender):
-            continue
         if wanted.allows_room(membership.room_id) and membership.room_id not in overtaken:
             (made.invited if membership.membership == "invite" else made.knocked).append(membership)
     if since is None and not wanted.include_leave:
@@ -107,8 +111,6 @@ def _is_shown(reader: Reader, record: OutOfRoom) -> bool:
     request = reader.request
     since, wanted = request.since, request.filter.room
     if not wanted.allows_room(record.room_id):
-        return False
-    if record.membership == "invite" and not reader.unwanted.lets_invite(record.event.sender):
         return False
     is_new = since is not None and record.position > since
     if record.membership in ("invite", "knock"):

@@ -10,6 +10,7 @@ from homeserver.services.sync.request import Reader
 from homeserver.services.sync.state import MEMBER, Span, lazily, render, state_changes
 from homeserver.services.sync.summary import ALIAS, NAME, Summary, summary
 from homeserver.services.sync.timeline import Timeline, timeline
+from homeserver.services.sync.unread import unread_sections
 from homeserver.storage import rooms
 from homeserver.storage.rooms import Room
 
@@ -24,6 +25,7 @@ async def joined_room(reader: Reader, room: Room, planned: PlannedRoom) -> dict[
     body = await _room(reader, room, span, shown, told)
     body["account_data"] = {"events": planned.account_data}
     body["ephemeral"] = {"events": planned.ephemeral}
+    body |= unread_sections(reader, planned.unread)
     if planned.since is not None and not reader.request.full_state and not told and _is_empty(body):
         return None
     if told:
@@ -38,6 +40,7 @@ def _quiet_room(reader: Reader, planned: PlannedRoom) -> dict[str, Any]:
         "state_after" if reader.request.use_state_after else "state": {"events": []},
         "account_data": {"events": planned.account_data},
         "ephemeral": {"events": planned.ephemeral},
+        **unread_sections(reader, planned.unread),
     }
 
 
