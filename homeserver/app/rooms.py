@@ -7,7 +7,9 @@ from homeserver.app.graph import Graph
 from homeserver.app.people import People
 from homeserver.services.backfill import Backfill
 from homeserver.services.clock import now_ms
+from homeserver.services.event_stream import EventStream
 from homeserver.services.events_by_time import EventsByTime
+from homeserver.services.initial_sync import InitialSync
 from homeserver.services.members import Members
 from homeserver.services.pagination import Pagination
 from homeserver.services.public_rooms import PublicRooms
@@ -35,6 +37,8 @@ def room_services(base: Base, graph: Graph, people: People) -> list[object]:
     summaries = SummaryLookup(database, states, identity, RemoteSummaries(base.client, identity, now_ms))
     return [
         EventsByTime(database, states, base.client, backfill, identity),
+        EventStream(database, states, client_events, base.notifier),
+        InitialSync(database, states, client_events),
         Members(database, states, client_events),
         Pagination(database, states, client_events, backfill),
         PublicRooms(database, states, identity, RemoteRooms(base.client)),

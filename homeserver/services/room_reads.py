@@ -38,6 +38,14 @@ class RoomReads:
 
         return await self._database.read(work)
 
+    async def event_of_any_room(self, requester: Requester, event_id: str) -> msgspec.Raw:
+        """One event of whichever room. Raises M_NOT_FOUND, also for an event that the user may not see.
+
+        Spec: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3eventseventid
+        """
+        stored = await self._database.read(lambda tx: stored_events.get(tx, event_id))
+        return await self.event(requester, stored.event.room_id if stored else "", event_id)
+
     async def state(self, requester: Requester, room_id: str) -> list[msgspec.Raw]:
         """All state events of the room; for one who has left, as they were then. Raises M_FORBIDDEN."""
 

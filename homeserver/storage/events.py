@@ -296,6 +296,23 @@ async def timeline(
     return newest, len(rows) > limit
 
 
+async def following(
+    tx: Transaction, room_nids: Collection[int], *, after: int, up_to: int, limit: int
+) -> list[StoredEvent]:
+    """The first `limit` accepted events of some rooms with `after` < position <= `up_to`, oldest first."""
+    if not room_nids:
+        return []
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} {_FROM} WHERE e.room_nid = ANY($1) AND e.position > $2 AND e.position <= $3 AND e.status = 0"
+        " ORDER BY e.position LIMIT $4",
+        list(room_nids),
+        after,
+        up_to,
+        limit,
+    )
+    return [_stored(row) for row in rows]
+
+
 async def page(
     tx: Transaction, room_nid: int, *, start: Place | None, backwards: bool, limit: int
 ) -> list[StoredEvent]:

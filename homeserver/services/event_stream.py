@@ -1,0 +1,126 @@
+"""The events of rooms one after the other as they come: what came before /sync, and how one watches a room without being in it.
+
+Spec: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3events
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from homeserver.core.errors import invalid_param
+from homeserver.core.requester import Requester
+from homeserver.core.stream_tokens import stream_token
+from homeserver.services.client_events import ClientEvents
+from homeserver.services.event_access import SeenEvent, access, visible
+from homeserver.services.ignored_users import ignored_users
+from homeserver.services.notifier import Notifier
+from homeserver.services.room_state import RoomStates
+from homeserver.storage import events as stored_events
+from homeserver.storage import memberships, positions
+from homeserver.storage.database import Database, Transaction
+
+DEFAULT_TIMEOUT_MS = 30_000
+MAX_TIMEOUT_MS = 10 * 60 * 1000
+MAX_EVENTS = 100
+"""Of one answer; the next goes on after them."""
+
+MAX_POSITIONS = 10_000
+"""How much of the stream is looked through at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """events: in their order. end: the position that they go up to. topics: what else can bring news."""
+
+    events: list[msgspec.Raw]
+    end: int
+    topics: list[str]
+
+
+class EventStream:
+    """Answers /events."""
+
+    def __init__(
+        self, database: Database, states: RoomStates, events: ClientEvents, notifier: Notifier
+    ) -> None:
+        """Reads through `database`, waits with `notifier`."""
+        self._database = database
+        self._states = states
+        self._events = events
+        self._notifier = notifier
+
+    async def events(
+        self,
+        requester: Requester,
+        *,
+        since: int | None = None,
+        timeout_ms: int | None = None,
+        room_id: str | None = None,
+    ) -> dict[str, Any]:
+        """The next events after a position (None: after now), at once where there are some, else within the time-out.
+
+        They are those of all rooms that the user is in; with `room_id` those of one room that the user may read.
+        Raises M_FORBIDDEN for another room, M_INVALID_PARAM for a position that this server has not reached.
+        """
+        loop = asyncio.get_running_loop()
+        wait_ms = DEFAULT_TIMEOUT_MS if timeout_ms is None else min(timeout_ms, MAX_TIMEOUT_MS)
+        deadline = loop.time() + wait_ms / 1000
+        start = await self._start(since)
+        after = start
+        while True:
+            batch = await self._database.read(
+                lambda tx, after=after: self._batch(tx, requester, after, room_id)  # type: ignore[misc]
+            )
+            left_ms = int((deadline - loop.time()) * 1000)
+            if batch.events or left_ms <= 0:
+                return {
+                    "start": stream_token(start),
+                    "end": stream_token(batch.end),
+                    "chunk": batch.events,
+                }
+            after = batch.end
+            await self._notifier.wait(batch.topics, after=after, timeout_ms=left_ms)
+
+    async def _start(self, since: int | None) -> int:
+        position = await self._database.read(positions.current)
+        if since is not None and since > position:
+            raise invalid_param("The token is newer than anything on this server: begin again without it")
+        return position if since is None else since
+
+    async def _batch(self, tx: Transaction, requester: Requester, after: int, room_id: str | None) -> _Batch:
+        position = min(await positions.current(tx), after + MAX_POSITIONS)
+        until, topics = await self._rooms(tx, requester.user_id, after, room_id)
+        found = await stored_events.following(tx, list(until), after=after, up_to=position, limit=MAX_EVENTS)
+        end = position
+        if len(found) == MAX_EVENTS:
+            end = found[-1].position or position
+        ignored = await ignored_users(tx, requester.user_id)
+        by_room: dict[int, list[stored_events.StoredEvent]] = {}
+        for stored in found:
+            last = until[stored.room_nid]
+            is_ignored = stored.event.sender in ignored and not stored.event.is_state
+            if not is_ignored and (last is None or (stored.position or 0) <= last):
+                by_room.setdefault(stored.room_nid, []).append(stored)
+        seen: list[SeenEvent] = []
+        for events in by_room.values():
+            seen += await visible(tx, self._states, requester.user_id, events)
+        seen.sort(key=lambda each: each.stored.position or 0)
+        return _Batch(await self._events.render(tx, requester, seen), end, topics)
+
+    async def _rooms(
+        self, tx: Transaction, user_id: str, after: int, room_id: str | None
+    ) -> tuple[Mapping[int, int | None], list[str]]:
+        """The rooms whose events are wanted, each with the position up to which (None: no end), and what is waited for."""
+        if room_id is not None:
+            may = await access(tx, self._states, room_id, user_id)
+            return {may.room.room_nid: may.until}, [room_id, user_id]
+        joined = await memberships.of_user(tx, user_id, ("join",))
+        changed = await memberships.of_user(tx, user_id, ("invite", "knock", "leave", "ban"), after=after)
+        until: dict[int, int | None] = {membership.room_nid: None for membership in joined}
+        until.update((membership.room_nid, membership.position) for membership in changed)
+        return until, [user_id, *(membership.room_id for membership in joined)]
