@@ -17,7 +17,7 @@ from homeserver.core.requester import Requester
 from homeserver.core.stream_tokens import stream_token
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.event_access import SeenEvent, access, visible
-from homeserver.services.ignored_users import ignored_users
+from homeserver.services.ignored_users import Unwanted, unwanted_by
 from homeserver.services.notifier import Notifier
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
@@ -94,26 +94,25 @@ class EventStream:
 
     async def _batch(self, tx: Transaction, requester: Requester, after: int, room_id: str | None) -> _Batch:
         position = min(await positions.current(tx), after + MAX_POSITIONS)
-        until, topics = await self._rooms(tx, requester.user_id, after, room_id)
+        unwanted = await unwanted_by(tx, requester.user_id)
+        until, topics = await self._rooms(tx, requester.user_id, unwanted, after, room_id)
         found = await stored_events.following(tx, list(until), after=after, up_to=position, limit=MAX_EVENTS)
         end = position
         if len(found) == MAX_EVENTS:
             end = found[-1].position or position
-        ignored = await ignored_users(tx, requester.user_id)
         by_room: dict[int, list[stored_events.StoredEvent]] = {}
         for stored in found:
             last = until[stored.room_nid]
-            is_ignored = stored.event.sender in ignored and not stored.event.is_state
-            if not is_ignored and (last is None or (stored.position or 0) <= last):
+            if last is None or (stored.position or 0) <= last:
                 by_room.setdefault(stored.room_nid, []).append(stored)
         seen: list[SeenEvent] = []
         for events in by_room.values():
-            seen += await visible(tx, self._states, requester.user_id, events)
+            seen += await visible(tx, self._states, requester.user_id, events, unwanted.ignored)
         seen.sort(key=lambda each: each.stored.position or 0)
         return _Batch(await self._events.render(tx, requester, seen), end, topics)
 
     async def _rooms(
-        self, tx: Transaction, user_id: str, after: int, room_id: str | None
+        self, tx: Transaction, user_id: str, unwanted: Unwanted, after: int, room_id: str | None
     ) -> tuple[Mapping[int, int | None], list[str]]:
         """The rooms whose events are wanted, each with the position up to which (None: no end), and what is waited for."""
         if room_id is not None:
@@ -122,5 +121,9 @@ class EventStream:
         joined = await memberships.of_user(tx, user_id, ("join",))
         changed = await memberships.of_user(tx, user_id, ("invite", "knock", "leave", "ban"), after=after)
         until: dict[int, int | None] = {membership.room_nid: None for membership in joined}
-        until.update((membership.room_nid, membership.position) for membership in changed)
+        until.update(
+            (membership.room_nid, membership.position)
+            for membership in changed
+            if membership.membership != "invite" or unwanted.lets_invite(membership.sender)
+        )
         return until, [user_id, *(membership.room_id for membership in joined)]

@@ -16,6 +16,7 @@ from homeserver.core.stream_tokens import newest_place, place_token, stream_toke
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.event_access import Access, access
 from homeserver.services.history_walk import HistoryWalker
+from homeserver.services.ignored_users import unwanted_by
 from homeserver.services.room_state import RoomStates
 from homeserver.services.sync.account_data import Events, account_data_news, account_data_of_rooms
 from homeserver.services.sync.request import Reader, SyncRequest
@@ -95,6 +96,7 @@ class _Reading:
                 "invite": reader.events.splice(event),
             }
             for event in events
+            if reader.unwanted.lets_invite(event.sender)
         ]
 
 
@@ -146,5 +148,6 @@ class InitialSync:
     async def _reading(self, tx: Transaction, requester: Requester, limit: int | None) -> _Reading:
         position = await positions.current(tx)
         request = SyncRequest(requester, Filter())
-        reader = Reader(tx, request, position, self._states, self._events, _NOBODY_TYPES)
+        unwanted = await unwanted_by(tx, requester.user_id)
+        reader = Reader(tx, request, position, self._states, self._events, _NOBODY_TYPES, unwanted)
         return _Reading(reader, min(DEFAULT_LIMIT if limit is None else limit, MAX_LIMIT))

@@ -84,11 +84,10 @@ class FoundEvents:
         by_room: dict[int, list[stored_events.StoredEvent]] = {}
         for stored in (await stored_events.by_nids(self.tx, nids)).values():
             event = stored.event
-            is_ignored = event.sender in self.ignored and not event.is_state
-            if not is_ignored and self.wanted.allows(event.type, event.sender, event.content):
+            if self.wanted.allows(event.type, event.sender, event.content):
                 by_room.setdefault(stored.room_nid, []).append(stored)
         return {
             seen.stored.nid: seen
             for found in by_room.values()
-            for seen in await visible(self.tx, self.states, self.user_id, found)
+            for seen in await visible(self.tx, self.states, self.user_id, found, self.ignored)
         }

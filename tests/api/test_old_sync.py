@@ -95,6 +95,9 @@ async def test_the_events_of_ignored_people_are_left_out(whole: WholeServer) -> 
     await say(bob, room_id, "hello")
     mine = await say(alice, room_id, "hello")
     (await membership(bob, room_id, "leave")).ok()
+    bobs = await create_room(bob)
+    await bob.post(f"{V3}/rooms/{quote(bobs)}/invite", {"user_id": alice.user_id})
+    assert bobs not in {room["room_id"] for room in (await alice.get(f"{V3}/initialSync")).ok()["rooms"]}
     shown = (await events(alice, start=start, timeout=0))["chunk"]
     assert [event["event_id"] for event in shown[:1]] == [mine]
     assert [event["type"] for event in shown[1:]] == ["m.room.member"]
