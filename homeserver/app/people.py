@@ -13,12 +13,16 @@ from homeserver.services.member_profiles import MemberProfiles
 from homeserver.services.membership import Membership
 from homeserver.services.mutual_rooms import MutualRooms
 from homeserver.services.profiles import Profiles
+from homeserver.services.push_rules import PushRules
 from homeserver.services.remote_directory import RemoteDirectory
 from homeserver.services.remote_memberships import RemoteMemberships
+from homeserver.services.replaced_rooms import ReplacedRooms
 from homeserver.services.report_review import ReportReview
 from homeserver.services.reports import Reports
 from homeserver.services.room_creation import RoomCreation
+from homeserver.services.room_upgrades import RoomUpgrades
 from homeserver.services.turn_server import TurnServer
+from homeserver.services.user_writes import UserWrites
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class People:
     membership: Membership
     profiles: Profiles
     creation: RoomCreation
+    upgrades: RoomUpgrades
 
 
 def build_people(base: Base, graph: Graph) -> People:
@@ -45,8 +50,18 @@ def build_people(base: Base, graph: Graph) -> People:
     remote = RemoteMemberships(
         graph.outside, graph.joins, base.client, graph.received, graph.inbox, identity, now_ms
     )
+    writes = UserWrites(database, base.after_commit)
+    replaced = ReplacedRooms(writes, states, PushRules(writes))
     membership = Membership(
-        database, states, timeline, invitations, member_profiles, directory, remote, identity
+        database,
+        states,
+        timeline,
+        invitations,
+        member_profiles,
+        directory,
+        remote,
+        identity,
+        replaced.carry_over,
     )
     profiles = Profiles(
         database,
@@ -56,7 +71,8 @@ def build_people(base: Base, graph: Graph) -> People:
     )
     version = str(base.settings.rooms.default_room_version)
     creation = RoomCreation(timeline, invitations, member_profiles, identity, now_ms, version)
-    return People(directory, invitations, membership, profiles, creation)
+    upgrades = RoomUpgrades(database, states, timeline, member_profiles, replaced)
+    return People(directory, invitations, membership, profiles, creation, upgrades)
 
 
 def people_services(base: Base, graph: Graph, people: People) -> list[object]:
@@ -67,6 +83,7 @@ def people_services(base: Base, graph: Graph, people: People) -> list[object]:
         people.membership,
         people.profiles,
         people.creation,
+        people.upgrades,
         MutualRooms(database),
         Reports(database, states, base.identity, now_ms),
         ReportReview(database, states),

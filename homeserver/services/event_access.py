@@ -3,7 +3,7 @@
 Runs inside a unit of work. The state at an event is looked up once for each distinct state map of the list, not once an event.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from homeserver.core import errors
@@ -104,12 +104,19 @@ async def joined_room(tx: Transaction, room_id: str, user_id: str) -> Room:
 
 
 async def visible(
-    tx: Transaction, states: RoomStates, user_id: str, events: Sequence[StoredEvent]
+    tx: Transaction,
+    states: RoomStates,
+    user_id: str,
+    events: Sequence[StoredEvent],
+    ignored: Collection[str] = (),
 ) -> list[SeenEvent]:
     """The events of one room that the user may see, in the order given.
 
-    Rejected and soft-failed events, and outliers, are never seen.
+    Rejected and soft-failed events, and outliers, are never seen. ignored: the users of whom the user wants to see nothing
+    (`services/ignored_users.py`) but state, "to ensure parts, such as the room name, do not appear different to the user".
     """
+    if ignored:
+        events = [each for each in events if each.event.is_state or each.event.sender not in ignored]
     if not events:
         return []
     roots = {

@@ -19,6 +19,7 @@ from homeserver.federation.remote.events import NearestEvent, timestamp_to_event
 from homeserver.federation.transport import FederationClient
 from homeserver.services.event_access import access, visible
 from homeserver.services.identity import Identity
+from homeserver.services.ignored_users import ignored_users
 from homeserver.services.peer_access import seen_by_server, shared_room
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
@@ -123,8 +124,10 @@ class EventsByTime:
     ) -> _Search:
         room = (await access(tx, self._states, room_id, user_id)).room
 
+        ignored = await ignored_users(tx, user_id)
+
         async def seen(events: Sequence[StoredEvent]) -> list[StoredEvent]:
-            return [each.stored for each in await visible(tx, self._states, user_id, events)]
+            return [each.stored for each in await visible(tx, self._states, user_id, events, ignored)]
 
         found, passed = await _nearest(tx, room, timestamp, backwards, seen)
         missing = await rooms.backward_extremities(tx, room.room_nid)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from homeserver.core.filters import RoomEventFilter
 from homeserver.core.stream_tokens import Place
 from homeserver.services.event_access import Access, SeenEvent, visible
+from homeserver.services.ignored_users import ignored_users
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
 from homeserver.storage.database import Transaction
@@ -49,6 +50,7 @@ class HistoryWalker:
         """Up to `limit` events from `start`, and not beyond `end`, that the user may see and wants."""
         if not self.wanted.allows_room(self.may.room.room_id):
             return Walk([], start, True, False)
+        ignored = await ignored_users(self.tx, self.user_id)
         found: list[SeenEvent] = []
         at, is_over, at_end = start, False, False
         for turn in range(MAX_READS):
@@ -64,7 +66,7 @@ class HistoryWalker:
             within = rows if end is None else [row for row in rows if _is_before(row, end, backwards)]
             if len(within) < len(rows):
                 is_over, at_end = True, True
-            seen = self._chosen(await visible(self.tx, self.states, self.user_id, within))
+            seen = self._chosen(await visible(self.tx, self.states, self.user_id, within, ignored))
             if len(seen) > missing:
                 seen, is_over, at_end = seen[:missing], False, False
                 at = place_beside(seen[-1].stored, backwards=backwards, until=start.until)

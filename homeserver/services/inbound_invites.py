@@ -20,6 +20,7 @@ from homeserver.core.room_versions import RoomRules, UnknownRoomVersion, rules_f
 from homeserver.core.signing import sign_event_as
 from homeserver.core.token_bucket import RateLimit, TokenBuckets
 from homeserver.services.identity import Identity
+from homeserver.services.ignored_users import check_takes_invites
 from homeserver.services.outside_rooms import OutsideRooms
 from homeserver.services.peer_access import acl_refusal
 from homeserver.services.received_events import ReceivedEvents, offered_event
@@ -71,7 +72,8 @@ class InboundInvites:
         """The invite with our signature, once it is kept. version: None for servers that cannot say it, in versions 1 and 2.
 
         Repeated, it gets the same answer and is not shown a second time. Raises MatrixError: M_INCOMPATIBLE_ROOM_VERSION,
-        M_INVALID_PARAM for what is not a valid invite, M_FORBIDDEN when the user cannot be invited, M_LIMIT_EXCEEDED.
+        M_INVALID_PARAM for what is not a valid invite, M_FORBIDDEN when the user cannot be invited, M_INVITE_BLOCKED,
+        M_LIMIT_EXCEEDED.
         Spec: https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2inviteroomideventid
         """
         try:
@@ -152,6 +154,7 @@ class InboundInvites:
         account = await accounts.get(tx, user_id)
         if account is None or account.is_deactivated:
             raise errors.forbidden(f"There is no user {user_id} on this server")
+        await check_takes_invites(tx, [user_id])
         room = await rooms.get(tx, event.room_id)
         if room is None:
             return

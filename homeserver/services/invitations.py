@@ -14,6 +14,7 @@ from homeserver.federation.errors import FederationError
 from homeserver.federation.remote.invites import invite
 from homeserver.federation.transport import FederationClient
 from homeserver.services.identity import Identity
+from homeserver.services.ignored_users import check_takes_invites
 from homeserver.services.member_profiles import MemberProfiles
 from homeserver.services.received_events import EventSignatures
 from homeserver.services.room_graph import Verdict
@@ -49,7 +50,8 @@ class Invitations:
     async def invite(self, room_id: str, sender: str, user_id: str, content: Mapping[str, Any]) -> str:
         """Invite a user; returns the event ID. content: what the invite says besides (`reason`, `is_direct`).
 
-        Raises MatrixError: M_FORBIDDEN with the rule that refuses it; what the user's server answers when it refuses.
+        Raises MatrixError: M_FORBIDDEN with the rule that refuses it; M_INVITE_BLOCKED; what the user's server answers when it
+        refuses.
         """
         if not is_valid_user_id(user_id):
             raise errors.invalid_param(f"{user_id[:300]!r} is not a user ID")
@@ -58,6 +60,7 @@ class Invitations:
         whole = {**content, **profile, "membership": "invite"}
         draft = Draft(sender, "m.room.member", whole, user_id)
         if local:
+            await self._database.read(lambda tx: check_takes_invites(tx, [user_id]))
             return await self._timeline.send(room_id, draft)
         event = await self._timeline.prepare(room_id, draft)
         signed = await self._signed_by_their_server(event, domain_of(user_id))
@@ -65,6 +68,11 @@ class Invitations:
         if outcome.verdict is not Verdict.ACCEPTED:
             raise errors.forbidden(outcome.refusal.reason if outcome.refusal else outcome.verdict.value)
         return event.event_id
+
+    async def check_take_invites(self, user_ids: Sequence[str]) -> None:
+        """Raises M_INVITE_BLOCKED when one of the users is ours and wants no invites."""
+        ours = [user_id for user_id in user_ids if self._identity.is_ours(user_id)]
+        await self._database.read(lambda tx: check_takes_invites(tx, ours))
 
     async def _signed_by_their_server(self, event: Event, server: str) -> Event:
         """The event with the signature of the invited user's server, which so agrees to the invite."""

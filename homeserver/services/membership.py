@@ -3,7 +3,7 @@
 Spec: https://spec.matrix.org/v1.19/client-server-api/#room-membership
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from homeserver.core import errors
@@ -62,8 +62,12 @@ class Membership:
         aliases: Aliases,
         remote: Remote,
         identity: Identity,
+        joined: Callable[[str, str], Awaitable[None]],
     ) -> None:
-        """Rooms that this server is not in are joined and left through `remote`; names are found by `aliases`."""
+        """Rooms that this server is not in are joined and left through `remote`; names are found by `aliases`.
+
+        joined: told of each user (first) who has joined a room.
+        """
         self._database = database
         self._states = states
         self._timeline = timeline
@@ -72,6 +76,7 @@ class Membership:
         self._aliases = aliases
         self._remote = remote
         self._identity = identity
+        self._joined = joined
 
     async def join(
         self,
@@ -96,6 +101,8 @@ class Membership:
             await self._remote.join(user_id, room_id, servers, content)
         elif local:
             await self._timeline.send(room_id, Draft(user_id, MEMBER, local, user_id))
+        if local != {}:
+            await self._joined(user_id, room_id)
         return room_id
 
     async def _local_join(

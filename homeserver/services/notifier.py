@@ -41,6 +41,15 @@ class Committed:
     notified: frozenset[str] = frozenset()
     read: frozenset[str] = frozenset()
 
+    def together_with(self, other: "Committed") -> "Committed":
+        """What two parts of one unit of work have stored."""
+        return Committed(
+            max(self.position, other.position),
+            self.rooms | other.rooms,
+            self.users | other.users,
+            self.destinations | other.destinations,
+        )
+
 
 @dataclass(slots=True)
 class _Topic:

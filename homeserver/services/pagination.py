@@ -25,6 +25,7 @@ from homeserver.core.stream_tokens import (
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.event_access import Access, SeenEvent, access
 from homeserver.services.history_walk import HistoryWalker, Walk, place_beside
+from homeserver.services.ignored_users import ignored_users
 from homeserver.services.room_reads import visible_event
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
@@ -119,7 +120,8 @@ class Pagination:
 
         async def work(tx: Transaction) -> dict[str, Any]:
             may = await access(tx, self._states, room_id, requester.user_id)
-            seen = await visible_event(tx, self._states, requester.user_id, room_id, event_id)
+            ignored = await ignored_users(tx, requester.user_id)
+            seen = await visible_event(tx, self._states, requester.user_id, room_id, event_id, ignored)
             stored = seen.stored
             reader = HistoryWalker(tx, self._states, requester.user_id, may, wanted)
             before = await reader.walk(

@@ -6,16 +6,18 @@ Spec: https://spec.matrix.org/v1.19/client-server-api/#push-rules
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from homeserver.core.canonical_json import encode_canonical
-from homeserver.core.errors import too_large
+from homeserver.core.errors import MatrixError, too_large
 from homeserver.core.push_rules import (
     Changes,
     PushRule,
     Ruleset,
     changes_from,
+    copy_for_room,
     delete_rule,
     parse_actions,
     parse_kind,
@@ -31,6 +33,8 @@ from homeserver.services.user_writes import UserWrites
 from homeserver.storage import positions, push_rules
 from homeserver.storage.database import Transaction
 from homeserver.storage.push_rules import StoredRules
+
+log = logging.getLogger(__name__)
 
 PUSH_RULES = "m.push_rules"
 """The type of account data as which /sync tells of push rules.
@@ -98,6 +102,13 @@ class PushRules:
         """
         parsed, given = parse_kind(kind), parse_actions(actions)
         await self._change(user_id, lambda changes: set_actions(changes, user_id, parsed, rule_id, given))
+
+    async def copy_room(self, user_id: str, old_room_id: str, new_room_id: str) -> None:
+        """Have the rules that are for one room for another as well, unless that would be too many."""
+        try:
+            await self._change(user_id, lambda changes: copy_for_room(changes, old_room_id, new_room_id))
+        except MatrixError as too_many:
+            log.info("the push rules of %s for %s are not copied: %s", user_id, old_room_id, too_many.message)
 
     async def _change(self, user_id: str, change: Callable[[Changes], Changes]) -> None:
         async def work(tx: Transaction) -> tuple[None, Committed | None]:

@@ -12,6 +12,7 @@ from homeserver.core.requester import Requester
 from homeserver.core.stream_tokens import BEGINNING, Place, newest_place, parse_token, place_token
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.event_access import SeenEvent, visible
+from homeserver.services.ignored_users import ignored_users
 from homeserver.services.room_reads import visible_event
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
@@ -93,6 +94,7 @@ class Relations:
     ) -> tuple[list[SeenEvent], bool]:
         """Up to `limit` children that the user may see, and whether there are more."""
         found: list[SeenEvent] = []
+        ignored = await ignored_users(tx, user_id)
         at = start
         for _ in range(MAX_READS):
             asked = limit - len(found) + 1
@@ -100,7 +102,7 @@ class Relations:
             stored = await stored_events.by_nids(tx, nids)
             rows = [stored[nid] for nid in nids]
             within = [row for row in rows if end is None or _is_before(row, end, request)]
-            found += await visible(tx, self._states, user_id, within)
+            found += await visible(tx, self._states, user_id, within, ignored)
             if len(found) > limit:
                 return found[:limit], True
             if len(rows) < asked or len(within) < len(rows):

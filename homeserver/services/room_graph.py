@@ -420,12 +420,23 @@ class GraphWriter:
         """Put the events that we send to others into the outbox: for the servers in the room before and after them."""
         queued: set[str] = set()
         for event_id, left_out in self._relayed.items():
-            destinations = (servers | _told_besides(self._added[event_id].event)) - left_out
+            destinations = (servers | await self._told_besides(self._added[event_id])) - left_out
             destinations.discard(self._server_name)
             if destinations:
                 await outbox.add(self._tx, destinations, nids[event_id])
                 queued |= destinations
         return frozenset(queued)
+
+    async def _told_besides(self, new: NewEvent) -> set[str]:
+        """The server of a user whose invite, knock or membership an event ends: it need not be in the room to be told."""
+        event = new.event
+        if event.membership not in ("leave", "ban") or event.state_key is None or new.state_before is None:
+            return set()
+        before = (await self.state_events(new.state_before, [event.key])).get(event.key)
+        if before is None or before.membership not in ("join", "invite", "knock"):
+            return set()
+        server = event.state_key.partition(":")[2]
+        return {server} if is_valid_server_name(server) else set()
 
     async def _queue_ends(self, newcomers: set[str]) -> frozenset[str]:
         """Tell servers that have just joined of the graph's other ends.
@@ -452,14 +463,6 @@ def _shown(
         for new in placed
         if new.status is EventStatus.ACCEPTED and new.event.event_id not in hidden
     )
-
-
-def _told_besides(event: Event) -> set[str]:
-    """The server of a user whose invite, knock or membership an event ends: it need not be in the room to be told."""
-    if event.membership not in ("leave", "ban") or event.state_key is None:
-        return set()
-    server = event.state_key.partition(":")[2]
-    return {server} if is_valid_server_name(server) else set()
 
 
 async def import_outliers(

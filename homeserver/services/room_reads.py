@@ -5,6 +5,7 @@ Spec: https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from homeserver.core.identifiers import is_valid_event_id
 from homeserver.core.requester import Requester
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.event_access import SeenEvent, access, visible
+from homeserver.services.ignored_users import ignored_users
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
 from homeserver.storage import memberships, rooms
@@ -33,7 +35,8 @@ class RoomReads:
         """One event. Raises M_NOT_FOUND, also for an event that the user may not see."""
 
         async def work(tx: Transaction) -> msgspec.Raw:
-            seen = await visible_event(tx, self._states, requester.user_id, room_id, event_id)
+            ignored = await ignored_users(tx, requester.user_id)
+            seen = await visible_event(tx, self._states, requester.user_id, room_id, event_id, ignored)
             return (await self._events.render_bundled(tx, requester, [seen]))[0]
 
         return await self._database.read(work)
@@ -78,15 +81,20 @@ class RoomReads:
 
 
 async def visible_event(
-    tx: Transaction, states: RoomStates, user_id: str, room_id: str, event_id: str
+    tx: Transaction,
+    states: RoomStates,
+    user_id: str,
+    room_id: str,
+    event_id: str,
+    ignored: Collection[str] = (),
 ) -> SeenEvent:
-    """An event that the user may see, of the room. Raises M_NOT_FOUND."""
+    """An event that the user may see, of the room, and of none of the ignored users. Raises M_NOT_FOUND."""
     room = await rooms.get(tx, room_id)
     if room is not None and is_valid_event_id(event_id):
         stored = await stored_events.get(tx, event_id)
         now = await memberships.get(tx, room.room_nid, user_id)
         if stored is not None and stored.room_nid == room.room_nid and not (now and now.forgotten):
-            seen = await visible(tx, states, user_id, [stored])
+            seen = await visible(tx, states, user_id, [stored], ignored)
             if seen:
                 return seen[0]
     raise not_found("There is no such event in this room, or you may not see it")

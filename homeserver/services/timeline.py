@@ -123,12 +123,13 @@ class Timeline:
         create_content: Mapping[str, Any],
         drafts: Sequence[Draft],
         *,
-        beside: Callable[[Transaction, Room], Awaitable[None]] | None = None,
+        beside: Callable[[Transaction, Room], Awaitable[Committed | None]] | None = None,
     ) -> str:
         """Create a room of a version with its first events, all or none; returns the room ID.
 
         create_content: that of m.room.create, without what follows from the version and the creator.
-        beside: what else is stored in the same unit of work, given the new room (an alias, its place in the directory).
+        beside: what else is stored in the same unit of work, given the new room (an alias, its place in the directory, the end of
+        the room that it replaces).
         Raises MatrixError as `send` does, M_FORBIDDEN with the rule that refuses one of the events.
         """
         rules = rules_for(version)
@@ -155,11 +156,25 @@ class Timeline:
             for draft in drafts:
                 await self._add(writer, draft)
             committed = await writer.close()
-            if beside is not None:
-                await beside(tx, writer.room)
+            if beside is not None and (more := await beside(tx, writer.room)) is not None:
+                committed = committed.together_with(more)
             return event.room_id, committed
 
         return await self._writes.run(create_event.room_id, work)
+
+    async def add_within(
+        self, tx: Transaction, room_id: str, drafts: Sequence[Draft], *, where_allowed: Sequence[Draft] = ()
+    ) -> Committed:
+        """Send events in a unit of work of the caller's, who tells of what was committed. Those `where_allowed` are left out where
+        the auth rules refuse them. Raises MatrixError as `send` does, and RoomMoved.
+        """
+        writer = await self._open(tx, room_id)
+        for draft in drafts:
+            await self._add(writer, draft)
+        for draft in where_allowed:
+            fields = await self._fields(writer, draft)
+            await writer.append(self._make(writer.room.rules, room_id, draft, fields), fields.state_before)
+        return await writer.close()
 
     async def prepare(self, room_id: str, draft: Draft) -> Event:
         """The event that `send` would send now, signed but not stored: for what another server has to sign as well (invites).

@@ -43,15 +43,18 @@ async def get(tx: Transaction, user_id: str, room_id: str, data_type: str) -> by
     return content
 
 
-async def of_users(tx: Transaction, user_ids: Collection[str], data_type: str) -> dict[str, bytes]:
-    """The JSON that several users have of this type, outside of rooms; those who have none are left out."""
+async def of_types(
+    tx: Transaction, user_ids: Collection[str], types: Collection[str]
+) -> dict[tuple[str, str], bytes]:
+    """The JSON that users have of these types, of what belongs to no room, by user ID and type."""
     rows = await tx.fetch(
-        "SELECT user_id, content FROM account_data WHERE user_id = ANY($1) AND room_id = $2 AND type = $3",
+        "SELECT user_id, type, content FROM account_data"
+        " WHERE user_id = ANY($1) AND room_id = $2 AND type = ANY($3)",
         list(user_ids),
         GLOBAL,
-        data_type,
+        list(types),
     )
-    return {row[0]: bytes(row[1]) for row in rows}
+    return {(row[0], row[1]): bytes(row[2]) for row in rows}
 
 
 async def put(tx: Transaction, user_id: str, datum: AccountDatum) -> None:

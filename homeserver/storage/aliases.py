@@ -46,3 +46,8 @@ async def of_room(tx: Transaction, room_id: str) -> list[str]:
         "SELECT alias FROM room_aliases WHERE room_id = $1 ORDER BY created_ms, alias", room_id
     )
     return [row[0] for row in rows]
+
+
+async def move(tx: Transaction, old_room_id: str, new_room_id: str) -> None:
+    """Let all aliases of a room name another."""
+    await tx.execute("UPDATE room_aliases SET room_id = $1 WHERE room_id = $2", new_room_id, old_room_id)

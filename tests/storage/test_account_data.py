@@ -58,6 +58,19 @@ async def test_the_data_of_rooms(database: Database) -> None:
     assert await database.read(lambda tx: account_data.of_rooms(tx, BOB, wanted)) == []
 
 
+async def test_types_of_several_users(database: Database) -> None:
+    async def work(tx: Transaction) -> None:
+        for datum in (DIRECT, TAG):
+            await account_data.put(tx, ALICE, datum)
+        await account_data.put(tx, BOB, AccountDatum(GLOBAL, "m.direct", b"{}", 6))
+        await account_data.put(tx, BOB, AccountDatum(GLOBAL, "m.other", b"[]", 7))
+
+    await database.write(work)
+    wanted = ["m.direct", "m.tag"]
+    found = await database.read(lambda tx: account_data.of_types(tx, [ALICE, BOB, "@c:test"], wanted))
+    assert found == {(ALICE, "m.direct"): b'{"a":1}', (BOB, "m.direct"): b"{}"}
+
+
 async def test_push_rules(database: Database) -> None:
     assert await database.read(lambda tx: push_rules.get(tx, ALICE)) is None
     assert await database.read(lambda tx: push_rules.changed_at(tx, ALICE)) is None

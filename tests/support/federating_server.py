@@ -50,10 +50,12 @@ from homeserver.services.outside_events import OutsideEvents
 from homeserver.services.outside_rooms import OutsideRooms
 from homeserver.services.public_rooms import PublicRooms
 from homeserver.services.published_keys import PublishedKeys
+from homeserver.services.push_rules import PushRules
 from homeserver.services.received_events import ReceivedEvents
 from homeserver.services.remote_memberships import RemoteMemberships
 from homeserver.services.remote_rooms import RemoteRooms
 from homeserver.services.remote_summaries import RemoteSummaries
+from homeserver.services.replaced_rooms import ReplacedRooms
 from homeserver.services.resident import Resident
 from homeserver.services.room_imports import RoomImports
 from homeserver.services.room_inbox import RoomInbox
@@ -68,6 +70,7 @@ from homeserver.services.sync import Sync, SyncRequest
 from homeserver.services.third_party_invites import ThirdPartyInvites
 from homeserver.services.timeline import Draft, Timeline
 from homeserver.services.typing_users import TypingUsers
+from homeserver.services.user_writes import UserWrites
 from homeserver.storage import accounts, memberships, rooms
 from homeserver.storage import events as stored_events
 from homeserver.storage.accounts import Account
@@ -180,8 +183,17 @@ class FederatingServer:
             database, self.states, self.timeline, profiles, identity, client, self.key_ring
         )
         remote = RemoteMemberships(self.outside, self.joins, client, received, inbox, identity, now_ms)
+        user_writes = UserWrites(database, self._after_commit)
         self.membership = Membership(
-            database, self.states, self.timeline, invitations, profiles, self, remote, identity
+            database,
+            self.states,
+            self.timeline,
+            invitations,
+            profiles,
+            self,
+            remote,
+            identity,
+            ReplacedRooms(user_writes, self.states, PushRules(user_writes)).carry_over,
         )
         self.notifier = Notifier(0)
         events = ClientEvents(self.states, now_ms)

@@ -41,10 +41,12 @@ from homeserver.services.received_events import ReceivedEvents
 from homeserver.services.relations import Relations
 from homeserver.services.remote_memberships import RemoteMemberships
 from homeserver.services.remote_summaries import RemoteSummaries
+from homeserver.services.replaced_rooms import ReplacedRooms
 from homeserver.services.room_creation import RoomCreation
 from homeserver.services.room_reads import RoomReads
 from homeserver.services.room_sending import RoomSending
 from homeserver.services.room_summary import RoomSummary
+from homeserver.services.room_upgrades import RoomUpgrades
 from homeserver.services.sessions import Sessions
 from homeserver.services.space_hierarchy import SpaceHierarchy
 from homeserver.services.summary_lookup import SummaryLookup
@@ -245,13 +247,18 @@ def room_services(services: RoomServices, remote: RemoteServer, settings: RoomSe
     directory = Directory(database, states, timeline, remote, identity, clock)
     outside = OutsideRooms(services.writes, identity.server_name)
     others = RemoteMemberships(outside, remote, client, ReceivedEvents(remote), remote, identity, clock)
-    membership = Membership(database, states, timeline, invitations, profiles, directory, others, identity)
+    push_rules = PushRules(services.user_writes)
+    replaced = ReplacedRooms(services.user_writes, states, push_rules)
+    membership = Membership(
+        database, states, timeline, invitations, profiles, directory, others, identity, replaced.carry_over
+    )
     summaries = SummaryLookup(database, states, identity, RemoteSummaries(client, identity, clock))
     return [
         settings,
         RoomSummary(summaries, directory),
         SpaceHierarchy(summaries, clock),
         RoomCreation(timeline, invitations, profiles, identity, clock, "12"),
+        RoomUpgrades(database, states, timeline, profiles, replaced),
         RoomSending(database, states, timeline, membership, directory, identity),
         Relations(database, states, events),
         RoomReads(database, states, events),
@@ -268,7 +275,7 @@ def room_services(services: RoomServices, remote: RemoteServer, settings: RoomSe
         services.sync,
         AccountData(services.user_writes),
         Tags(services.user_writes),
-        PushRules(services.user_writes),
+        push_rules,
     ]
 
 

@@ -9,6 +9,7 @@ Spec: https://spec.matrix.org/v1.19/client-server-api/#push-rules
 from homeserver.core.push_rules.changes import (
     Changes,
     changes_from,
+    copy_for_room,
     delete_rule,
     put_rule,
     rule_not_found,
@@ -31,6 +32,7 @@ __all__ = [
     "Ruleset",
     "asks_for_name",
     "changes_from",
+    "copy_for_room",
     "decide",
     "delete_rule",
     "matches",

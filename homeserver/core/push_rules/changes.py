@@ -151,6 +151,50 @@ def delete_rule(changes: Changes, user_id: str, kind: Kind, rule_id: str) -> Cha
     return _with_rules(changes, kind, rules)
 
 
+def copy_for_room(changes: Changes, old_room_id: str, new_room_id: str) -> Changes:
+    """Put beside each of the user's own rules that is for one room the same for another, unless there is one with its ID.
+
+    A rule is for a room when it is a room rule with its ID, or has a condition that the room is this one.
+    """
+    copied = changes
+    for kind, rules in changes.rules.items():
+        taken = {rule.rule_id for rule in rules}
+        both: list[PushRule] = []
+        for rule in rules:
+            both.append(rule)
+            other = _for_room(rule, old_room_id, new_room_id)
+            if other is not None and other.rule_id not in taken:
+                both.append(other)
+        copied = _with_rules(copied, kind, both)
+    _check_size(copied)
+    return copied
+
+
+def _for_room(rule: PushRule, old_room_id: str, new_room_id: str) -> PushRule | None:
+    if rule.kind is Kind.ROOM:
+        return replace(rule, rule_id=new_room_id) if rule.rule_id == old_room_id else None
+    conditions = [
+        {**each, "pattern": new_room_id} if _is_of_room(each, old_room_id) else each
+        for each in rule.conditions
+    ]
+    if conditions == list(rule.conditions):
+        return None
+    rule_id = rule.rule_id.replace(old_room_id, new_room_id)
+    return replace(
+        rule,
+        rule_id=rule_id if rule_id != rule.rule_id else f"{rule_id} {new_room_id}",
+        conditions=tuple(conditions),
+    )
+
+
+def _is_of_room(condition: Mapping[str, Any], room_id: str) -> bool:
+    return (
+        condition.get("kind") == "event_match"
+        and condition.get("key") == "room_id"
+        and condition.get("pattern") == room_id
+    )
+
+
 def set_enabled(changes: Changes, user_id: str, kind: Kind, rule_id: str, enabled: bool) -> Changes:
     """Enable or disable any rule. Raises M_NOT_FOUND."""
     default = _index(default_rules(user_id).get(kind, ()), rule_id)

@@ -76,9 +76,9 @@ class Preferences:
 
     async def _load(self, tx: Transaction, user_ids: list[str]) -> None:
         changed = await push_rules.get_many(tx, user_ids)
-        ignored = await account_data.of_users(tx, user_ids, IGNORED_USER_LIST)
+        ignored = await account_data.of_types(tx, user_ids, [IGNORED_USER_LIST])
         for user_id in user_ids:
-            stored, listed = changed.get(user_id), ignored.get(user_id)
+            stored, listed = changed.get(user_id), ignored.get((user_id, IGNORED_USER_LIST))
             if stored is None and listed is None:
                 self._known[user_id] = _USUAL
                 continue
@@ -86,7 +86,7 @@ class Preferences:
             preference = Preference(
                 rules,
                 rules is not None and asks_for_name(rules),
-                frozenset() if listed is None else ignored_in(user_id, listed),
+                ignored_in(user_id, listed),
                 (0 if stored is None else len(stored.changes)) + len(listed or b""),
             )
             self._known[user_id] = preference

@@ -89,6 +89,8 @@ async def _plan_others(reader: Reader, made: Plan, private: Mapping[str, Events]
     overtaken = {record.room_id for record in from_outside}
     made.outside = [record for record in from_outside if _is_shown(reader, record)]
     for membership in await memberships.of_user(reader.tx, reader.user_id, ("invite", "knock"), after=after):
+        if membership.membership == "invite" and not reader.unwanted.lets_invite(membership.sender):
+            continue
         if wanted.allows_room(membership.room_id) and membership.room_id not in overtaken:
             (made.invited if membership.membership == "invite" else made.knocked).append(membership)
     if since is None and not wanted.include_leave:
@@ -111,6 +113,8 @@ def _is_shown(reader: Reader, record: OutOfRoom) -> bool:
     request = reader.request
     since, wanted = request.since, request.filter.room
     if not wanted.allows_room(record.room_id):
+        return False
+    if record.membership == "invite" and not reader.unwanted.lets_invite(record.event.sender):
         return False
     is_new = since is not None and record.position > since
     if record.membership in ("invite", "knock"):

@@ -7,6 +7,7 @@ from homeserver.core.filters import Filter
 from homeserver.core.requester import Requester
 from homeserver.core.stream_tokens import SyncToken
 from homeserver.services.client_events import ClientEvents, EventForm
+from homeserver.services.ignored_users import Unwanted
 from homeserver.services.room_state import RoomStates
 from homeserver.services.typing_users import TypingNews
 from homeserver.storage.database import Transaction
@@ -33,8 +34,9 @@ class SyncRequest:
 class Reader:
     """One reading of the database for one answer, which shows all up to `position`.
 
-    typing: who is typing, as it stood before. known_members: the member events that the device has. sent_members: those that this
-    answer brings, as far as lazy-loading has to remember them. typing_rooms: where the reader knows of somebody typing then.
+    typing: who is typing, as it stood before. unwanted: what the user does not want to be told. known_members: the member events
+    that the device has. sent_members: those that this answer brings, as far as lazy-loading has to remember them. typing_rooms:
+    where the reader knows of somebody typing then.
     """
 
     tx: Transaction
@@ -43,6 +45,7 @@ class Reader:
     states: RoomStates
     events: ClientEvents
     typing: TypingNews
+    unwanted: Unwanted
     known_members: Collection[str] = ()
     sent_members: set[str] = field(default_factory=set)
     typing_rooms: set[str] = field(default_factory=set)

@@ -6,6 +6,7 @@ from typing import Any
 
 from homeserver.core.errors import invalid_param
 from homeserver.services.client_events import ClientEvents
+from homeserver.services.ignored_users import unwanted_by
 from homeserver.services.notifier import Notifier
 from homeserver.services.room_state import RoomStates
 from homeserver.services.sync.lazy_members import SentMembers
@@ -73,7 +74,10 @@ class Sync:
                     "The since token is newer than anything on this server (was its database restored from a backup?):"
                     " sync again without it"
                 )
-            reader = Reader(tx, request, position, self._states, self._events, typing, known_members)
+            unwanted = await unwanted_by(tx, request.requester.user_id)
+            reader = Reader(
+                tx, request, position, self._states, self._events, typing, unwanted, known_members
+            )
             answer, watched = await _answer(tx, reader)
             return answer, reader, watched
 

@@ -82,7 +82,10 @@ async def timeline(reader: Reader, room: Room, *, since: int | None, until: int)
         if gaps and (whole := _after_gap(batch, gaps)) is not None:
             batch, at_gap = whole, True
         if batch:
-            seen = _wanted(wanted, await visible(reader.tx, reader.states, reader.user_id, batch))
+            seen = _wanted(
+                wanted,
+                await visible(reader.tx, reader.states, reader.user_id, batch, reader.unwanted.ignored),
+            )
             first = batch[0]
             if len(seen) > missing:
                 seen, more = seen[len(seen) - missing :], True
