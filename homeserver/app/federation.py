@@ -6,6 +6,7 @@ from homeserver.app.base import Base
 from homeserver.app.ephemeral import edu_handlers
 from homeserver.app.graph import Graph
 from homeserver.app.people import People
+from homeserver.doctor.echo import Echoes
 from homeserver.services.clock import now_ms
 from homeserver.services.federation_queries import FederationQueries
 from homeserver.services.history_answers import HistoryAnswers
@@ -41,6 +42,7 @@ def federation_services(base: Base, graph: Graph, people: People) -> list[object
         HistoryAnswers(database, states),
         SpaceAnswers(database, states, identity),
         StateAnswers(database, states),
+        Echoes(base.own_keys, now_ms),
         PublishedKeys(base.own_keys, key_ring, now_ms, int(base.settings.keys.key_refresh_interval)),
         FederationQueries(
             server_name,

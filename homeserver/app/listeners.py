@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from aiohttp import web
+from aiohttp.web import TCPSite
 from multidict import CIMultiDictProxy
 
-from homeserver import admin_api, client_api, federation_api
+from homeserver import admin_api, client_api, federation_api, web
 from homeserver.app.base import Base
 from homeserver.config import Listener, RateLimit, RateLimitSettings
 from homeserver.config.settings import EVERY_ADDRESS
@@ -24,7 +24,7 @@ from homeserver.tls import CertificateStore
 
 async def listen(base: Base, services: list[object], certificates: CertificateStore | None) -> None:
     """Open the listeners. Raises OSError when a port is in use."""
-    endpoints = [*client_api.ENDPOINTS, *federation_api.ENDPOINTS, *admin_api.ENDPOINTS]
+    endpoints = [*client_api.ENDPOINTS, *federation_api.ENDPOINTS, *admin_api.ENDPOINTS, *web.ENDPOINTS]
     authenticators = _authenticators(base, services)
     limits = RateLimiter(_rate_limits(base.settings.rate_limits))
     for listener in base.settings.server.listeners:
@@ -40,7 +40,7 @@ async def listen(base: Base, services: list[object], certificates: CertificateSt
         await runner.setup()
         base.stack.push_async_callback(runner.cleanup)
         for address in _addresses(listener):
-            await web.TCPSite(
+            await TCPSite(
                 runner,
                 address,
                 listener.port,

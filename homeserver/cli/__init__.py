@@ -12,6 +12,7 @@ from pathlib import Path
 
 from homeserver.cli import (
     check_config,
+    doctor,
     failures,
     generate_config,
     generate_signing_key,
@@ -25,6 +26,10 @@ SUBCOMMANDS = {
     "generate-config": (generate_config, "write a homeserver.yaml and a signing key"),
     "generate-signing-key": (generate_signing_key, "write the signing key that homeserver.yaml names"),
     "check-config": (check_config, "say whether homeserver.yaml and the files it names can be used"),
+    "doctor": (
+        doctor,
+        "look at this or another server as its peers do, and say what is wrong and what to do",
+    ),
     "register-user": (register_user, "make an account on the running server"),
 }
 

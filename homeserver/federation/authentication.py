@@ -54,6 +54,10 @@ class AuthenticationError(Exception):
         self.reason = reason
 
 
+class SignatureMismatch(AuthenticationError):
+    """The signature does not fit the request as it arrived."""
+
+
 def signed_object(
     method: str, uri: str, origin: str, destination: str | None, content: Any = None
 ) -> dict[str, Any]:
@@ -70,7 +74,9 @@ def signed_object(
     return signed
 
 
-def request_bytes(method: str, uri: str, origin: str, destination: str, content: bytes | None) -> bytes:
+def request_bytes(
+    method: str, uri: str, origin: str, destination: str | None, content: bytes | None
+) -> bytes:
     """The canonical JSON of `signed_object`, with `content` given as canonical JSON already: it is not parsed
     again.
     """
@@ -179,7 +185,7 @@ def verify_request(
     except CanonicalJSONError as error:
         raise AuthenticationError(f"the body is not canonical JSON: {error.reason}") from error
     except (CryptoError, ValueError) as error:
-        raise AuthenticationError(
+        raise SignatureMismatch(
             f"the signature with {header.key_id} of {header.origin} does not fit the request {method} {uri:.200}: "
             "a proxy may have changed the path, the query or the body"
         ) from error

@@ -4,6 +4,8 @@ to do.
 
 from __future__ import annotations
 
+import os
+import re
 import ssl
 
 import aiohttp
@@ -13,6 +15,8 @@ from homeserver.federation.addresses import BlockedAddress
 from homeserver.federation.discovery import Candidate, Destination
 from homeserver.federation.errors import FederationError, Stage
 from homeserver.federation.names import UnresolvedName
+
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
 def connection_refused(found: Destination, candidate: Candidate, error: Exception) -> FederationError:
@@ -38,11 +42,17 @@ def describe(error: Exception, where: str, tls_name: str) -> tuple[Stage, str]:
         case aiohttp.ClientConnectorError(os_error=UnresolvedName() as unresolved):
             return "dns", f"{where}: {unresolved.reason}"
         case aiohttp.ClientConnectorError():
-            return "connect", f"{where}: {error.os_error.strerror or error.os_error}"
+            return "connect", f"{where}: {_system_words(error.os_error)}"
         case aiohttp.ConnectionTimeoutError():
             return "connect", f"{where}: no TCP and TLS connection in time; a firewall may drop the packets"
         case _:
             return "discovery", f"{where}: {error}"
+
+
+def _system_words(error: OSError) -> str:
+    """What the operating system said; of several addresses each different thing once."""
+    numbers = dict.fromkeys(int(number) for number in _ERRNO.findall(str(error)))
+    return error.strerror or ", ".join(os.strerror(number) for number in numbers) or str(error)
 
 
 def _certificate(tls_name: str, error: Exception) -> str:

@@ -6,18 +6,36 @@ Spec: https://spec.matrix.org/v1.19/server-server-api/#request-authentication
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from nacl.signing import VerifyKey
+
 from homeserver.core.errors import MatrixError, forbidden, unauthorized
+from homeserver.core.token_bucket import TokenBuckets
 from homeserver.federation.authentication import (
     AuthenticationError,
+    SignatureMismatch,
+    XMatrix,
     check_destination,
     parse_authorization,
     verify_request,
 )
+from homeserver.federation.culprits import culprit
 from homeserver.federation.key_ring import KeyRing, KeyUnavailable
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Explanations:
+    """How many mismatches of a server are looked into."""
+
+    per_second: float = 0.2
+    burst_count: int = 5
 
 
 class RequestAuthenticator:
@@ -35,6 +53,7 @@ class RequestAuthenticator:
         self._key_ring = key_ring
         self._domain_whitelist = domain_whitelist
         self._clock = clock
+        self._explanations = TokenBuckets(_Explanations())
 
     async def authenticate(
         self, method: str, uri: str, authorization: Sequence[str], content: Any = None
@@ -66,12 +85,38 @@ class RequestAuthenticator:
         check_destination(parsed, self._server_name)
         key = await self._key_ring.key(parsed.origin, parsed.key_id, self._clock(), current=True)
         arguments = (parsed, method, uri, self._server_name, content, {parsed.key_id: key})
-        if content is None:
-            verify_request(*arguments)
-        else:
-            # A transaction may have megabytes, which must be encoded again to check the signature.
-            await asyncio.to_thread(verify_request, *arguments)
+        try:
+            if content is None:
+                verify_request(*arguments)
+            else:
+                # A transaction may have megabytes, which must be encoded again to check the signature.
+                await asyncio.to_thread(verify_request, *arguments)
+        except SignatureMismatch as mismatch:
+            raise await self._explained(mismatch, parsed, method, uri, content, key) from mismatch
         return parsed.origin
+
+    async def _explained(
+        self,
+        mismatch: SignatureMismatch,
+        header: XMatrix,
+        method: str,
+        uri: str,
+        content: Any,
+        key: VerifyKey,
+    ) -> AuthenticationError:
+        """The mismatch, with what a proxy has done if that can be told. Not for each of very many: it takes some tries."""
+        if self._explanations.take(header.origin, time.monotonic()):
+            return mismatch
+        found = await asyncio.to_thread(culprit, header, method, uri, content, key)
+        if found is None:
+            return mismatch
+        rewrite, sent = found
+        log.warning("%s sent %s %s: %s. %s", header.origin, method, sent, rewrite.found, rewrite.remedy)
+        reason = (
+            f"the signature with {header.key_id} of {header.origin} fits {method} {sent:.300}, which did not arrive so: "
+            f"{rewrite.found}. A proxy, mostly the one in front of this server: {rewrite.remedy}"
+        )
+        return AuthenticationError(reason)
 
 
 def _not_whitelisted(origin: str) -> MatrixError:

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import aiodns
 import pycares
@@ -112,6 +112,22 @@ class Names:
             SRVRecord(_text(answer.host).rstrip("."), answer.port, answer.priority, answer.weight)
             for answer in answers
         ]
+
+    async def records(self, name: str, kind: Literal["A", "AAAA", "CNAME"]) -> list[str]:
+        """The A, AAAA or CNAME records of `name` alone, as text; empty if there are none. For explanations to people.
+
+        Raises UnresolvedName if that cannot be found out.
+        """
+        found: Any
+        try:
+            found = await self._ask(name, lambda: cast(Any, self._resolver).query(name, kind))
+        except UnresolvedName as failure:
+            if failure.exists is False:
+                return []
+            raise
+        if kind == "CNAME":
+            return [_text(found.cname).rstrip(".")]
+        return [_text(answer.host) for answer in found]
 
     async def _ask(self, name: str, ask: Callable[[], Awaitable[T]]) -> T:
         try:

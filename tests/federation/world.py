@@ -118,10 +118,16 @@ class World:
         return client
 
     async def peer(
-        self, *names: str, number: int = 1, port: int = 8448, context: ssl.SSLContext | None = None
+        self,
+        *names: str,
+        number: int = 1,
+        port: int = 8448,
+        context: ssl.SSLContext | None = None,
+        address: str | None = None,
+        expect: Callable[[web.Request], Awaitable[web.StreamResponse | None]] | None = None,
     ) -> Peer:
-        """A server at an address and port, with a certificate for the names."""
-        peer = Peer(self.address(number), port)
+        """A server at an address and port, with a certificate for the names. expect: what is done when a client expects 100."""
+        peer = Peer(address or self.address(number), port)
         tls = context or self.authority.server_context(*names)
 
         def note(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
@@ -129,7 +135,7 @@ class World:
 
         tls.sni_callback = note  # type: ignore[assignment]
         application = web.Application()
-        application.router.add_route("*", "/{path:.*}", peer.respond)
+        application.router.add_route("*", "/{path:.*}", peer.respond, expect_handler=expect)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         self.runners.append(runner)

@@ -14,12 +14,13 @@ LAYERS: dict[str, frozenset[str]] = {
     "log": frozenset({"config", "core"}),
     "storage": frozenset({"core"}),
     "federation": frozenset({"core"}),
+    "doctor": frozenset({"federation", "core"}),
     "http": frozenset({"core", "config"}),
     "services": frozenset({"storage", "federation", "config", "core"}),
     "client_api": API_MAY_IMPORT,
     "federation_api": API_MAY_IMPORT,
     "admin_api": API_MAY_IMPORT,
-    "web": API_MAY_IMPORT,
+    "web": API_MAY_IMPORT | {"doctor"},
 }
 # The composition root and the command line see everything.
 TOP = frozenset({"app", "cli", "__main__"})

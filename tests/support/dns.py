@@ -94,6 +94,8 @@ class DNSServer:
         for target in self.records.get((name, "CNAME"), []):
             assert isinstance(target, str)
             answers.append(_record(name, "CNAME", _name(target)))
+            if kind == "CNAME":
+                return NO_ERROR, answers
             answers += self._look_up(target.lower(), kind)[1]
         for value in self.records.get((name, kind), []):
             if isinstance(value, tuple):

@@ -1,0 +1,335 @@
+"""Looks at a server step by step, as the discovery of the specification goes, and judges what was seen.
+
+Spec: https://spec.matrix.org/v1.19/server-server-api/#server-discovery
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from unpaddedbase64 import encode_base64
+
+from homeserver.core.canonical_json import encode_canonical
+from homeserver.core.identifiers import is_valid_server_name, parse_server_name
+from homeserver.doctor import echo
+from homeserver.doctor.facts import ClientFacts, ConnectionFacts, Echo, Facts, Fetch, Lookup
+from homeserver.doctor.findings import Finding, Level, Section, skipped, worst
+from homeserver.doctor.judge_arrivals import judge_arrivals
+from homeserver.doctor.judge_clients import judge_clients
+from homeserver.doctor.judge_connections import KEYS, VERSION, Known, judge_connection
+from homeserver.doctor.judge_discovery import judge_delegation, judge_hosts, judge_name, judge_srv
+from homeserver.doctor.probes import Probes, now_ms
+from homeserver.federation.addresses import AddressFilter
+from homeserver.federation.authentication import authorization_header
+from homeserver.federation.discovery import (
+    Answer,
+    Candidate,
+    Destination,
+    DiscoveryError,
+    FetchWellKnown,
+    LookUpSRV,
+    Question,
+    SRVAnswer,
+    WellKnownAnswer,
+    discover,
+)
+from homeserver.federation.own_keys import OwnKeys
+from homeserver.federation.well_known import parse_well_known
+
+MAX_ADDRESSES = 16
+LONG_POLL_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What the operator's machine knows of its own server. long_poll_s: how long the long poll is held, 0 to leave it out;
+    upload_bytes: max_upload_size."""
+
+    keys: OwnKeys
+    public_baseurl: str
+    upload_bytes: int
+    long_poll_s: float = LONG_POLL_SECONDS
+
+    @property
+    def known(self) -> Known:
+        """The keys on disk."""
+        return Known({key_id: encode_base64(key.encode()) for key_id, key in self.keys.verify_keys.items()})
+
+
+@dataclass(slots=True)
+class Examination:
+    """What was seen of a server, and what it means."""
+
+    facts: Facts
+    sections: list[Section] = field(default_factory=list)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """All findings, in their order."""
+        return [finding for section in self.sections for finding in section.findings]
+
+    @property
+    def problems(self) -> list[Finding]:
+        """Those because of which something does not work."""
+        return [finding for finding in self.findings if finding.level is Level.PROBLEM]
+
+    @property
+    def federation_ok(self) -> bool:
+        """Whether servers can come: no problem but for clients alone."""
+        return (
+            worst(each for section in self.sections if section.title != CLIENTS for each in section.findings)
+            is not Level.PROBLEM
+        )
+
+
+NAME, DELEGATION, ADDRESSES, CONNECTION, ARRIVALS, CLIENTS = (
+    "Server name",
+    "Delegation",
+    "Addresses",
+    "Connection",
+    "What a proxy does to requests",
+    "Clients",
+)
+
+
+class Examiner:
+    """Examines servers."""
+
+    def __init__(self, probes: Probes, reachable: AddressFilter, own: Own | None = None) -> None:
+        """`reachable`: the addresses that other servers would connect to; own: for our own server, what this machine knows of it.
+
+        Closes nothing: whoever made `probes` does.
+        """
+        self._probes = probes
+        self._reachable = reachable
+        self._own = own
+
+    async def examine(self, server_name: str) -> Examination:
+        """Look at everything. Never raises for what is wrong with the server: that is what the findings are for."""
+        made = Examination(Facts(server_name))
+        made.sections.append(Section(NAME, list(judge_name(server_name))))
+        if not is_valid_server_name(server_name):
+            return made
+        found = await self._discover(made)
+        if found is None:
+            made.sections.append(
+                Section(
+                    CONNECTION, [skipped("connection", "connecting", "there is no address to connect to")]
+                )
+            )
+            return made
+        await self._connect(made, found)
+        await self._arrivals(made)
+        await self._clients(made)
+        return made
+
+    # --- discovery ------------------------------------------------------------
+
+    async def _discover(self, made: Examination) -> Destination | None:
+        facts = made.facts
+        steps = discover(facts.server_name, random.random)
+        found = None
+        try:
+            question = next(steps)
+            while True:
+                question = steps.send(await self._answer(question, facts))
+        except StopIteration as finished:
+            found = finished.value
+            facts.steps = found.steps
+        except DiscoveryError as error:
+            facts.discovery_error, facts.steps = error.reason, error.steps
+        hosts = dict.fromkeys(candidate.host for candidate in found.candidates) if found else {}
+        for host in hosts:
+            facts.hosts[host] = await self._host(host)
+        delegation = [*judge_delegation(facts, now_ms() / 1000), *judge_srv(facts.srv, facts.hosts)]
+        if delegation:
+            made.sections.append(Section(DELEGATION, delegation))
+        made.sections.append(Section(ADDRESSES, list(judge_hosts(facts, self._reachable))))
+        return found
+
+    async def _answer(self, question: Question, facts: Facts) -> Answer:
+        match question:
+            case FetchWellKnown(hostname):
+                return await self._well_known(hostname, facts)
+            case LookUpSRV(name):
+                lookup = await self._probes.srv(name)
+                facts.srv.append(lookup)
+                return SRVAnswer(lookup.records, lookup.error or ("found" if lookup.records else "no record"))
+
+    async def _well_known(self, hostname: str, facts: Facts) -> WellKnownAnswer:
+        port = self._probes.settings.well_known_port
+        url = f"https://{hostname}{'' if port == 443 else f':{port}'}/.well-known/matrix/server"
+        facts.well_known = fetched = await self._probes.fetch(url)
+        facts.well_known_reason = fetched.error or ""
+        if fetched.answer is not None and fetched.error is None:
+            if fetched.answer.status != 200:
+                facts.well_known_reason = f"status {fetched.answer.status}"
+            else:
+                try:
+                    facts.delegated = parse_well_known(fetched.answer.body)
+                except ValueError as error:
+                    facts.well_known_reason = str(error)
+        return WellKnownAnswer(facts.delegated, facts.well_known_reason or "found")
+
+    async def _host(self, host: str) -> list[Lookup]:
+        addresses, records = await asyncio.gather(self._probes.addresses(host), self._probes.look_up(host))
+        return [addresses, *records]
+
+    # --- connections ----------------------------------------------------------
+
+    async def _connect(self, made: Examination, found: Destination) -> None:
+        facts = made.facts
+        wanted = [
+            ConnectionFacts(candidate.host, address, candidate.port, found.tls_name, found.host_header)
+            for candidate in found.candidates
+            for address in self._addresses_of(facts, candidate)
+        ]
+        facts.connections = list(await asyncio.gather(*(self._look(each) for each in wanted[:MAX_ADDRESSES])))
+        works = [each for each in facts.connections if each.tcp_error is None]
+        known = self._own.known if self._own else None
+        section = Section(CONNECTION)
+        for seen in facts.connections:
+            others_work = any(each is not seen for each in works)
+            section.add(*judge_connection(seen, facts.server_name, known, others_work=others_work))
+        made.sections.append(section)
+
+    def _addresses_of(self, facts: Facts, candidate: Candidate) -> Iterable[str]:
+        return next(each.values for each in facts.hosts[candidate.host] if each.kind == "addresses")
+
+    async def _look(self, wanted: ConnectionFacts) -> ConnectionFacts:
+        seen = await self._probes.connect(wanted)
+        if seen.tls is None or seen.tls.chain is None:
+            return replace(seen, seen_at_ms=now_ms())
+        version = await self._probes.ask(seen, VERSION)
+        keys = await self._probes.ask(seen, KEYS) if version.answer is not None else None
+        return replace(seen, version=version, keys=keys, seen_at_ms=now_ms())
+
+    # --- our own server -------------------------------------------------------
+
+    async def _arrivals(self, made: Examination) -> None:
+        """Requests of our own through the first address that works."""
+        line = next(
+            (each for each in made.facts.connections if each.keys is not None and each.keys.answer), None
+        )
+        if (
+            self._own is None
+            or line is None
+            or not line.keys
+            or not line.keys.answer
+            or not line.keys.answer.is_matrix
+        ):
+            return
+        for what, tail in echo.PROBES:
+            made.facts.echoes.append(await self._echo(line, what, echo.ECHO + tail))
+            if made.facts.echoes[0].arrived is None:
+                break
+        made.sections.append(Section(ARRIVALS, list(judge_arrivals(made.facts.echoes))))
+
+    async def _echo(self, line: ConnectionFacts, what: str, target: str) -> Echo:
+        assert self._own is not None
+        keys = self._own.keys
+        body = encode_canonical(echo.signed_probe(keys.server_name, keys.signing_key, now_ms()))
+        header = authorization_header(
+            "PUT", target, keys.server_name, keys.server_name, body, keys.signing_key
+        )
+        headers = {"Authorization": header, "Content-Type": "application/json"}
+        answer = await self._probes.ask(line, target, method="PUT", headers=headers, body=body)
+        arrived = answer.answer.json if answer.answer and answer.answer.status == 200 else None
+        return Echo(
+            what, "PUT", target, line.host_header, answer, arrived if isinstance(arrived, Mapping) else None
+        )
+
+    # --- clients --------------------------------------------------------------
+
+    async def _clients(self, made: Examination) -> None:
+        name = parse_server_name(made.facts.server_name)
+        if name.is_ip_literal and self._own is None:
+            return
+        port = self._probes.settings.well_known_port
+        url = f"https://{name.host}{'' if port == 443 else f':{port}'}/.well-known/matrix/client"
+        fetched = await self._probes.fetch(url)
+        base_url = _base_url(fetched) or (self._own.public_baseurl if self._own else None)
+        facts = ClientFacts(fetched, _base_url(fetched))
+        is_known_broken = base_url is not None and self._is_known_broken(made, base_url)
+        if base_url is not None and not is_known_broken:
+            facts = await self._through(base_url.rstrip("/"), facts)
+        made.facts.client = facts
+        section = Section(CLIENTS, list(judge_clients(facts)))
+        if is_known_broken:
+            section.add(
+                skipped(
+                    "client-same-address",
+                    f"what clients get at {base_url}",
+                    "see above: it is the address of servers too",
+                )
+            )
+        made.sections.append(section)
+
+    def _is_known_broken(self, made: Examination, base_url: str) -> bool:
+        """Whether clients are sent to where servers met a problem already: one fault is told once."""
+        if not any(
+            each.level is Level.PROBLEM
+            for section in made.sections
+            if section.title in (ADDRESSES, CONNECTION)
+            for each in section.findings
+        ):
+            return False
+        url = urlsplit(base_url)
+        hosts = {(each.host, each.port) for each in made.facts.connections} | {
+            (each.tls_name, each.port) for each in made.facts.connections
+        }
+        return (url.hostname, url.port or 443) in hosts or url.hostname in made.facts.hosts
+
+    async def _through(self, base_url: str, facts: ClientFacts) -> ClientFacts:
+        """What a client gets at the base URL."""
+        versions = await self._probes.fetch(f"{base_url}/_matrix/client/versions", follow=False)
+        facts = replace(facts, versions=versions)
+        if versions.answer is None or versions.answer.status != 200:
+            return facts
+        asks = {
+            "Origin": "https://app.element.io",
+            "Access-Control-Request-Method": "GET",
+            "Access-Control-Request-Headers": "authorization",
+        }
+        preflight = await self._probes.fetch(
+            f"{base_url}/_matrix/client/v3/sync", method="OPTIONS", headers=asks, follow=False
+        )
+        facts = replace(facts, preflight=preflight)
+        if self._own is None:
+            return facts
+        upload = await self._probes.announce(f"{base_url}/_matrix/media/v3/upload", self._own.upload_bytes)
+        facts = replace(facts, upload=upload, upload_bytes=self._own.upload_bytes)
+        if not self._own.long_poll_s:
+            return facts
+        body = encode_canonical(
+            echo.signed_probe(self._own.keys.server_name, self._own.keys.signing_key, now_ms())
+        )
+        held = await self._probes.fetch(
+            f"{base_url}{echo.WAIT}?seconds={self._own.long_poll_s:g}",
+            method="POST",
+            headers={"Content-Type": "application/json"},
+            body=body,
+            follow=False,
+            seconds=self._own.long_poll_s + 15,
+        )
+        return replace(facts, long_poll=held, long_poll_s=self._own.long_poll_s)
+
+
+def _base_url(fetched: Fetch) -> str | None:
+    """The base_url of m.homeserver, if it is an address of the web."""
+    answer: Any = fetched.answer.json if fetched.answer and fetched.answer.status == 200 else None
+    homeserver = answer.get("m.homeserver") if isinstance(answer, dict) else None
+    url = homeserver.get("base_url") if isinstance(homeserver, dict) else None
+    if (
+        not isinstance(url, str)
+        or len(url) > 2000
+        or urlsplit(url).scheme not in ("https", "http")
+        or not urlsplit(url).hostname
+    ):
+        return None
+    return url

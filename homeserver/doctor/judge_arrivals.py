@@ -1,0 +1,93 @@
+"""Findings on what a proxy does to requests: the doctor's own, sent through the public address. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from homeserver.doctor.facts import Echo
+from homeserver.doctor.findings import Finding, ok, problem, skipped, warning
+from homeserver.federation.rewrites import Rewrite, compare_targets
+
+LOOKED_AT = "signed requests to ourselves through the public address"
+
+
+def judge_arrivals(echoes: Sequence[Echo]) -> Iterator[Finding]:
+    """One finding for each thing that is changed on the way, however many requests show it."""
+    if not echoes:
+        return
+    first = echoes[0]
+    if first.arrived is None:
+        yield _unanswered(first)
+        return
+    findings: dict[str, Finding] = {}
+    for echo in echoes:
+        for finding in _changes(echo):
+            findings.setdefault(finding.code, finding)
+    yield from findings.values()
+    if not findings:
+        yield ok(
+            "arrives-unchanged",
+            LOOKED_AT,
+            "path, query, Host, body and Authorization arrive as they were sent",
+        )
+
+
+def _changes(echo: Echo) -> Iterator[Finding]:
+    looked_at = f"a request with {echo.what}"
+    if echo.arrived is None:
+        status = echo.answer.answer.status if echo.answer.answer else None
+        found = f"answered with status {status}" if status else echo.answer.error or "no answer"
+        yield problem(
+            "request-refused-on-the-way",
+            looked_at,
+            f"{found}, while a plain one arrives",
+            "the proxy refuses or reroutes such paths (Apache: AllowEncodedSlashes NoDecode; a web "
+            "application firewall: none for /_matrix)",
+        )
+        return
+    for rewrite in compare_targets(echo.target, str(echo.arrived.get("target", ""))):
+        yield _finding(rewrite, looked_at)
+    if _without_port(str(echo.arrived.get("host", ""))) != _without_port(echo.host):
+        yield warning(
+            "host-changed",
+            looked_at,
+            f"Host {echo.host} arrived as {echo.arrived.get('host')}",
+            "pass the Host header on (nginx: proxy_set_header Host $http_host; Apache: ProxyPreserveHost On)",
+        )
+    if not echo.arrived.get("authorization"):
+        yield problem(
+            "authorization-lost",
+            looked_at,
+            "the Authorization header is missing",
+            "pass the Authorization header on: no authentication in the proxy for /_matrix",
+        )
+
+
+def _without_port(host: str) -> str:
+    """The port says nothing: a proxy may add or drop it."""
+    return re.sub(r":\d+\Z", "", host).lower()
+
+
+def _finding(rewrite: Rewrite, looked_at: str) -> Finding:
+    return problem(rewrite.code, looked_at, rewrite.found, rewrite.remedy)
+
+
+def _unanswered(echo: Echo) -> Finding:
+    answer = echo.answer.answer
+    if answer is None:
+        return skipped("arrival-unknown", LOOKED_AT, echo.answer.error or "no answer")
+    if answer.is_matrix and isinstance(answer.json, dict) and answer.json.get("errcode") == "M_FORBIDDEN":
+        return problem(
+            "body-changed",
+            LOOKED_AT,
+            "the body that arrived is not the one that was sent",
+            "the proxy changes or cuts bodies: no body filter, no character set conversion and no "
+            "compression of requests for /_matrix",
+        )
+    return problem(
+        "not-this-server",
+        LOOKED_AT,
+        f"status {answer.status}: what answers at the public address is not the server of this configuration",
+        "is another server, or an older version of this one, running there? Does the path arrive at all?",
+    )

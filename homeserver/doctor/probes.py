@@ -1,0 +1,363 @@
+"""Looks: DNS, TCP, TLS and HTTP, each returning what it saw rather than raising. Every wait and every answer has a limit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+from cryptography import x509
+from yarl import URL
+
+from homeserver.core.canonical_json import CanonicalJSONError, decode_json
+from homeserver.doctor.facts import Chain, ConnectionFacts, Fetch, HTTPAnswer, Lookup, SRVLookup, TLSFacts
+from homeserver.federation.addresses import AddressFilter, BlockedAddress
+from homeserver.federation.connector import guarded_connector
+from homeserver.federation.failures import describe
+from homeserver.federation.names import Names, UnresolvedName
+from homeserver.federation.well_known import MAX_REDIRECTS
+
+CONNECT_SECONDS = 8.0
+ANSWER_SECONDS = 15.0
+MAX_ANSWER_BYTES = 256 * 1024
+KINDS: tuple[Literal["CNAME", "AAAA", "A"], ...] = ("CNAME", "AAAA", "A")
+OLD_VERSIONS = (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSettings:
+    """How to look.
+
+    addresses: those that may be connected to; ca_files: authorities beside the system's; well_known_port: 443 outside of tests.
+    """
+
+    addresses: AddressFilter
+    ca_files: tuple[str, ...] = ()
+    dns_servers: tuple[str, ...] = ()
+    well_known_port: int = 443
+    user_agent: str = "homeserver doctor"
+
+
+class Probes:
+    """The doctor's eyes. Construct it inside a running event loop, and close it."""
+
+    def __init__(self, settings: ProbeSettings) -> None:
+        """Raises OSError or ssl.SSLError when a custom authority's file cannot be used."""
+        self.settings = settings
+        self.names = Names(settings.dns_servers)
+        self.trusting = _trusting(settings.ca_files)
+        self._blind = _blind()
+        self._session = aiohttp.ClientSession(
+            connector=guarded_connector(self.names, settings.addresses, force_close=True),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": settings.user_agent},
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Free the sockets."""
+        await self._session.close()
+        await self.names.close()
+
+    # --- DNS ------------------------------------------------------------------
+
+    async def look_up(self, name: str) -> list[Lookup]:
+        """The CNAME, AAAA and A records of a name."""
+        return list(await asyncio.gather(*(self._records(name, kind) for kind in KINDS)))
+
+    async def addresses(self, name: str) -> Lookup:
+        """What connecting to a name would use: /etc/hosts counts too."""
+        try:
+            return Lookup(name, "addresses", tuple(await self.names.addresses(name)))
+        except UnresolvedName as error:
+            return Lookup(name, "addresses", error=error.reason, exists=error.exists)
+
+    async def _records(self, name: str, kind: Literal["A", "AAAA", "CNAME"]) -> Lookup:
+        try:
+            return Lookup(name, kind, tuple(await self.names.records(name, kind)))
+        except UnresolvedName as error:
+            return Lookup(name, kind, error=error.reason, exists=error.exists)
+
+    async def srv(self, name: str) -> SRVLookup:
+        """The SRV records of a service's name."""
+        try:
+            return SRVLookup(name, tuple(await self.names.srv(name)))
+        except UnresolvedName as error:
+            return SRVLookup(name, error=error.reason)
+
+    # --- HTTP -----------------------------------------------------------------
+
+    async def fetch(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        follow: bool = True,
+        seconds: float | None = None,
+    ) -> Fetch:
+        """Ask for a page as a peer or a browser does: certificates are checked, redirects followed as far as servers do."""
+        hops = [url]
+        seconds = ANSWER_SECONDS if seconds is None else seconds
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    answer = await self._request(
+                        method, URL(hops[-1], encoded=True), headers, body, tls=self.trusting
+                    )
+                    location = answer.headers.get("location")
+                    if not follow or answer.status not in (301, 302, 303, 307, 308) or not location:
+                        return Fetch(url, answer, tuple(hops))
+                    target = urljoin(hops[-1], location)
+                    if target in hops or len(hops) > MAX_REDIRECTS:
+                        return Fetch(
+                            url,
+                            answer,
+                            (*hops, target),
+                            "redirect",
+                            f"redirected in a loop or too often, last to {target:.200}",
+                        )
+                    if urlsplit(target).scheme != "https":
+                        return Fetch(
+                            url,
+                            answer,
+                            (*hops, target),
+                            "redirect",
+                            f"redirected to {target:.200}, which is not HTTPS",
+                        )
+                    hops.append(target)
+        except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
+            stage, reason = _failure(error, hops[-1], seconds)
+            return Fetch(url, None, tuple(hops), stage, reason)
+
+    async def ask(
+        self,
+        connection: ConnectionFacts,
+        target: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        seconds: float | None = None,
+    ) -> Fetch:
+        """Ask one address and port, whatever its certificate: that is judged by itself."""
+        url = f"https://{connection.where}{target}"
+        seconds = ANSWER_SECONDS if seconds is None else seconds
+        sent = {"Host": connection.host_header, "Accept": "application/json", **(headers or {})}
+        try:
+            async with asyncio.timeout(seconds):
+                answer = await self._request(
+                    method, URL(url, encoded=True), sent, body, tls=self._blind, tls_name=connection.tls_name
+                )
+        except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
+            stage, reason = _failure(error, url, seconds)
+            return Fetch(url, None, (url,), stage, reason)
+        return Fetch(url, answer, (url,))
+
+    async def _request(
+        self,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str] | None,
+        body: bytes | None,
+        *,
+        tls: ssl.SSLContext,
+        tls_name: str | None = None,
+    ) -> HTTPAnswer:
+        async with self._session.request(
+            method, url, headers=headers, data=body, allow_redirects=False, ssl=tls, server_hostname=tls_name
+        ) as response:
+            content = bytearray()
+            async for chunk in response.content.iter_any():
+                content += chunk
+                if len(content) > MAX_ANSWER_BYTES:
+                    break
+            lowered = {name.lower(): value for name, value in response.headers.items()}
+            return HTTPAnswer(response.status, lowered, bytes(content), _json(bytes(content)))
+
+    async def announce(self, url: str, size: int) -> Fetch:
+        """Announce a body of `size` bytes without sending it: whoever does not take so much says so at once."""
+        parts = urlsplit(url)
+        host, port, is_secure = (
+            parts.hostname or "",
+            parts.port or (443 if parts.scheme == "https" else 80),
+            parts.scheme == "https",
+        )
+        head = (
+            f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/octet-stream\r\n"
+            f"Content-Length: {size}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
+        )
+        try:
+            address = (await self.names.addresses(host))[0]
+            self.settings.addresses.check(address)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                reader, writer = await asyncio.open_connection(
+                    address,
+                    port,
+                    ssl=self.trusting if is_secure else None,
+                    server_hostname=host if is_secure else None,
+                )
+                try:
+                    writer.write(head.encode())
+                    status = (await reader.readline()).split()
+                finally:
+                    await _close(writer)
+            return Fetch(url, HTTPAnswer(int(status[1]), {}, b""), (url,))
+        except (OSError, TimeoutError, ValueError, IndexError) as error:
+            return Fetch(url, None, (url,), "connect", str(error) or "no answer")
+
+    # --- TCP and TLS ----------------------------------------------------------
+
+    async def connect(self, found: ConnectionFacts) -> ConnectionFacts:
+        """Whether a port can be reached, and how it speaks TLS."""
+        try:
+            self.settings.addresses.check(found.address)
+            async with asyncio.timeout(CONNECT_SECONDS):
+                _, writer = await asyncio.open_connection(found.address, found.port)
+            await _close(writer)
+        except BlockedAddress as error:
+            return replace(found, tcp_error=("blocked", str(error)))
+        except TimeoutError:
+            return replace(found, tcp_error=("timeout", f"no answer within {CONNECT_SECONDS:.0f} s"))
+        except ConnectionRefusedError:
+            return replace(found, tcp_error=("refused", "connection refused"))
+        except OSError as error:
+            return replace(found, tcp_error=("unreachable", error.strerror or str(error)))
+        return replace(found, tls=await self._handshake(found))
+
+    async def _handshake(self, found: ConnectionFacts) -> TLSFacts:
+        try:
+            seen = await _shake_hands(found, self._blind)
+        except (OSError, TimeoutError) as error:
+            reason = "the handshake got no answer" if isinstance(error, TimeoutError) else _tls_words(error)
+            return TLSFacts(
+                error=reason,
+                old_version=await self._old_version(found),
+                speaks_plain_http=await _speaks_http(found),
+            )
+        certificates, version, cipher = seen
+        code, message = await self._trust(found)
+        return TLSFacts(Chain(certificates, code, message), version, cipher)
+
+    async def _trust(self, found: ConnectionFacts) -> tuple[int, str]:
+        """OpenSSL's verdict on the chain, the name left aside."""
+        try:
+            await _shake_hands(found, self.trusting_any_name)
+        except ssl.SSLCertVerificationError as error:
+            return error.verify_code, error.verify_message
+        except (OSError, TimeoutError) as error:
+            return -1, str(error)
+        return 0, "ok"
+
+    @property
+    def trusting_any_name(self) -> ssl.SSLContext:
+        """Checks the chain, not the name: that is judged by itself, so that two faults are two findings."""
+        context = _trusting(self.settings.ca_files)
+        context.check_hostname = False
+        return context
+
+    async def _old_version(self, found: ConnectionFacts) -> str | None:
+        context = _blind()
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        with contextlib.suppress(ValueError):  # an OpenSSL without these versions
+            context.minimum_version, context.maximum_version = OLD_VERSIONS
+            try:
+                return (await _shake_hands(found, context))[1]
+            except (OSError, TimeoutError):
+                return None
+        return None
+
+
+async def _shake_hands(
+    found: ConnectionFacts, context: ssl.SSLContext
+) -> tuple[tuple[x509.Certificate, ...], str, str]:
+    """The certificates, the version and the cipher of a handshake."""
+    async with asyncio.timeout(CONNECT_SECONDS):
+        _, writer = await asyncio.open_connection(
+            found.address, found.port, ssl=context, server_hostname=found.tls_name
+        )
+    try:
+        connection = writer.get_extra_info("ssl_object")
+        cipher = connection.cipher()
+        return _certificates(connection), connection.version() or "", cipher[0] if cipher else ""
+    finally:
+        await _close(writer)
+
+
+def _certificates(connection: Any) -> tuple[x509.Certificate, ...]:
+    # Public from Python 3.13 on, as DER bytes; before it stands a level lower.
+    if hasattr(connection, "get_unverified_chain"):
+        return tuple(x509.load_der_x509_certificate(each) for each in connection.get_unverified_chain())
+    chain = connection._sslobj.get_unverified_chain() or ()
+    return tuple(x509.load_pem_x509_certificate(each.public_bytes().encode()) for each in chain)
+
+
+async def _speaks_http(found: ConnectionFacts) -> bool:
+    """Whether plain HTTP is spoken where TLS was expected."""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(CONNECT_SECONDS):
+            reader, writer = await asyncio.open_connection(found.address, found.port)
+            try:
+                writer.write(
+                    b"GET /_matrix/federation/v1/version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+                )
+                return (await reader.read(5)) == b"HTTP/"
+            finally:
+                await _close(writer)
+    return False
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(1):
+            await writer.wait_closed()
+
+
+def _trusting(ca_files: tuple[str, ...]) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    for path in ca_files:
+        context.load_verify_locations(cafile=path)
+    return context
+
+
+def _blind() -> ssl.SSLContext:
+    """Takes any certificate: what is wrong with it is found out apart from what else there is to see."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _json(content: bytes) -> Any:
+    try:
+        return decode_json(content)
+    except CanonicalJSONError:
+        return None
+
+
+def _tls_words(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.replace("_", " ").lower()
+    return str(error) or type(error).__name__
+
+
+def _failure(error: Exception, url: str, seconds: float) -> tuple[str, str]:
+    """How far a request came, and why no further."""
+    if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
+        return "timeout", f"no complete answer within {seconds:.0f} s"
+    parts = urlsplit(url)
+    return describe(error, f"{parts.hostname} port {parts.port or 443}", parts.hostname or "")
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000

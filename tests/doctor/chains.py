@@ -1,0 +1,89 @@
+"""Certificates that are wrong in one way each."""
+
+from __future__ import annotations
+
+import datetime
+import ssl
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
+
+
+class Maker:
+    """Makes certificates by an authority of its own, which nobody trusts unless told to."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.root_key = ec.generate_private_key(ec.SECP256R1())
+        self.root = self.certificate("root", self.root_key, self.root_key, ca=True)
+        self.between_key = ec.generate_private_key(ec.SECP256R1())
+        self.between = self.certificate("between", self.between_key, self.root_key, issuer="root", ca=True)
+        self.root_path = directory / "root.pem"
+        self.root_path.write_bytes(self.root.public_bytes(serialization.Encoding.PEM))
+
+    def certificate(
+        self,
+        subject: str,
+        key: ec.EllipticCurvePrivateKey,
+        by: ec.EllipticCurvePrivateKey,
+        *,
+        issuer: str | None = None,
+        names: tuple[str, ...] = (),
+        ca: bool = False,
+        days: float = 60,
+        since_days: float = -1,
+    ) -> x509.Certificate:
+        """A certificate; of the authority itself when no issuer is given."""
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(_named(subject))
+            .issuer_name(_named(issuer or subject))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + datetime.timedelta(days=min(since_days, days - 1)))
+            .not_valid_after(now + datetime.timedelta(days=days))
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        )
+        if names:
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), False
+            )
+        if issuer == "between":
+            where = x509.UniformResourceIdentifier("http://authority.example/between.der")
+            access = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, where)
+            builder = builder.add_extension(x509.AuthorityInformationAccess([access]), False)
+        return builder.sign(by, hashes.SHA256())
+
+    def context(
+        self, name: str, *, whole_chain: bool = True, by_root: bool = False, **lifetime: float
+    ) -> ssl.SSLContext:
+        """TLS of a server with a certificate for the name, by the authority in between or by the root."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        issuer, by = ("root", self.root_key) if by_root else ("between", self.between_key)
+        leaf = self.certificate(name, key, by, issuer=issuer, names=(name,), **lifetime)
+        chain = [leaf, self.between] if whole_chain and not by_root else [leaf]
+        return self.serving(chain, key)
+
+    def self_signed(self, name: str) -> ssl.SSLContext:
+        """TLS of a server whose certificate is its own word."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        return self.serving([self.certificate(name, key, key, names=(name,), ca=True)], key)
+
+    def serving(self, chain: list[x509.Certificate], key: ec.EllipticCurvePrivateKey) -> ssl.SSLContext:
+        """TLS of a server with this chain."""
+        path = self._directory / f"chain-{chain[0].serial_number}.pem"
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        path.write_bytes(b"".join(each.public_bytes(serialization.Encoding.PEM) for each in chain) + private)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(path)
+        return context
+
+
+def _named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
