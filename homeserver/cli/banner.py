@@ -11,7 +11,6 @@ from homeserver.cli.check_config import needs_own_certificate
 from homeserver.config import Listener, Settings
 
 EVERYWHERE = {"::", "0.0.0.0", ""}
-FEDERATION_TESTER = "https://federationtester.matrix.org/#"
 
 
 def lines(settings: Settings) -> list[str]:
@@ -94,7 +93,7 @@ def _next_steps(settings: Settings) -> list[str]:
     steps.append(f"log in with a client such as Element, homeserver {address}")
     if is_public(settings):
         steps.append("open the room directory (in Element: Explore rooms) and choose the server matrix.org")
-        steps.append(f"check federation: {FEDERATION_TESTER}{settings.server_name}")
+        steps.append(f"check federation: {shlex.quote(sys.executable)} -m homeserver{config} doctor")
     else:
         steps.append("open the room directory (in Element: Explore rooms); rooms of this server stand there")
         steps.append("check federation: it needs a name that others can reach, docs/federation.md")
