@@ -98,12 +98,37 @@ def decode_json(data: bytes | str, *, max_depth: int = MAX_JSON_DEPTH) -> Any:
         raise CanonicalJSONError(f"nested deeper than {max_depth}") from None
     except ValueError as error:  # JSONDecodeError, and integers with thousands of digits
         raise CanonicalJSONError(f"not JSON: {error}") from None
-    if text.count("{") + text.count("[") > max_depth:
-        _check_depth(value, max_depth)
-    # UTF-8 cannot hold a lone surrogate, so one can only come by an escape or in a str.
-    if isinstance(data, str) or _SURROGATE_ESCAPE.search(text) is not None:
+    _check_decoded(value, text, max_depth)
+    if isinstance(data, str):
         encode_canonical(value)
     return value
+
+
+def decode_json_at(text: str, start: int, *, max_depth: int = MAX_JSON_DEPTH) -> tuple[Any, int] | None:
+    """The value that begins at `start` in text that was UTF-8, and where it ends; None when there is no whole value.
+
+    For JSON that comes in pieces: a number at the end of the text may go on. As strict as `decode_json`, and raises the same.
+    """
+    try:
+        value, end = _decoder.raw_decode(text, start)
+    except CanonicalJSONError:
+        raise
+    except RecursionError:
+        raise CanonicalJSONError(f"nested deeper than {max_depth}") from None
+    except json.JSONDecodeError:
+        return None
+    except ValueError as error:  # integers with thousands of digits
+        raise CanonicalJSONError(f"not JSON: {error}") from None
+    _check_decoded(value, text[start:end], max_depth)
+    return value, end
+
+
+def _check_decoded(value: Any, text: str, max_depth: int) -> None:
+    """What the decoder lets pass: bottomless values, and lone surrogates, which UTF-8 can only hold by an escape."""
+    if text.count("{") + text.count("[") > max_depth:
+        _check_depth(value, max_depth)
+    if _SURROGATE_ESCAPE.search(text) is not None:
+        encode_canonical(value)
 
 
 def _check_depth(value: Any, max_depth: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from homeserver.core.auth_rules import authorise, check_auth_events
-from homeserver.core.events import Event
+from homeserver.core.events import Event, left_as_found
 
 
 def by_auth_events(event: Event) -> Iterable[str]:
@@ -79,9 +79,12 @@ def judge_by_auth_events(
             judged.unjudged[event.event_id] = f"its auth event {missing[0]} is not known"
             continue
         auth_events = {event_id: seen[event_id] for event_id in wanted}
-        refusal = check_auth_events(event, auth_events, rejected) or authorise(
-            event, {auth_event.key: auth_event for auth_event in auth_events.values() if auth_event.is_state}
-        )
+        # Of large rooms nearly all are members. Others, as the power levels, are asked for again and again.
+        members = [auth_event for auth_event in auth_events.values() if auth_event.type == "m.room.member"]
+        with left_as_found([event, *members]):
+            refusal = check_auth_events(event, auth_events, rejected) or authorise(
+                event, {each.key: each for each in auth_events.values() if each.is_state}
+            )
         seen[event.event_id] = event
         if refusal is None:
             judged.accepted[event.event_id] = event

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from signedjson.types import SigningKey
@@ -139,6 +140,34 @@ class Event:
             redacts = (content if rules.redacts_in_content else pdu).get("redacts")
         put(self, "redacts", redacts if is_valid_event_id(redacts) else None)
 
+    def forget(self, names: dict[str, str] | None = None) -> None:
+        """Let go of what was read of the JSON, but for a few short fields: the rest is read again when it is next asked for.
+
+        For whoever holds very many events: what is read takes several times the room of the JSON. Many events name the same
+        others; `names` has one copy of each, and gets the new ones. `unsigned` is gone for good.
+        """
+        put = object.__setattr__
+        put(self, "unsigned", {})
+        if not self.is_read:
+            return
+        if names is not None:
+            for field in ("event_id", "room_id", "type", "sender", "state_key"):
+                value = getattr(self, field)
+                if value is not None:
+                    put(self, field, names.setdefault(value, value))
+            put(self, "auth_event_ids", tuple(names.setdefault(each, each) for each in self.auth_event_ids))
+        for field in _READ_AGAIN:
+            object.__delattr__(self, field)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the fields are at hand, and need not be read from the JSON first."""
+        try:
+            object.__getattribute__(self, "pdu")
+        except AttributeError:
+            return False
+        return True
+
     @property
     def is_state(self) -> bool:
         """Whether this is a state event."""
@@ -171,7 +200,7 @@ class Event:
 
         Spec: https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules
         """
-        if not self.rules.room_id_is_create_hash or is_create(self.pdu):
+        if not self.rules.room_id_is_create_hash or (self.type, self.state_key) == ("m.room.create", ""):
             return self.auth_event_ids
         create = "$" + self.room_id[1:]
         return self.auth_event_ids if create in self.auth_event_ids else (*self.auth_event_ids, create)
@@ -197,6 +226,32 @@ class Event:
 
     def __repr__(self) -> str:
         return f"<Event {self.event_id} {self.type} v{self.rules.version}>"
+
+
+_READ_AGAIN = ("pdu", "content", "hashes", "signatures", "prev_event_ids", "redacts")
+_KEPT = ("room_id", "type", "sender", "state_key", "depth", "origin_server_ts", "auth_event_ids")
+
+
+@contextmanager
+def left_as_found(events: Collection[Event]) -> Iterator[None]:
+    """Those of the events that have not been read, or were forgotten, are so again afterwards."""
+    unread = [(event, _kept_by(event)) for event in events if not event.is_read]
+    try:
+        yield
+    finally:
+        for event, kept in unread:
+            event.forget()
+            for field, value in kept.items():  # the copies that many share
+                object.__setattr__(event, field, value)
+
+
+def _kept_by(event: Event) -> dict[str, Any]:
+    """The fields of an event that was forgotten; none of one that has never been read."""
+    try:
+        object.__getattribute__(event, "auth_event_ids")
+    except AttributeError:
+        return {}
+    return {field: getattr(event, field) for field in _KEPT}
 
 
 def _event_ids(references: Sequence[Any]) -> tuple[str, ...]:

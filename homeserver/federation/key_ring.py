@@ -11,15 +11,15 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from nacl.signing import VerifyKey
 
 from homeserver.core.canonical_json import MAX_INTEGER
-from homeserver.core.events import Event
+from homeserver.core.events import Event, left_as_found
 from homeserver.core.signing import json_signature_keys, verify_json
 from homeserver.federation.errors import FederationError
-from homeserver.federation.event_signatures import SignatureQuestion, question_of, verify_batch
+from homeserver.federation.event_signatures import question_of, verify_batch
 from homeserver.federation.key_fetcher import KeyFetcher, Wanted
 from homeserver.federation.key_responses import InvalidKeys, StoredKey, StoredKeys, TrustedKeyServer, merge
 from homeserver.federation.own_keys import OwnKeys
@@ -38,6 +38,7 @@ _VERIFY_IN_THREAD_ABOVE = 8
 _BATCH = 200
 
 
+_Result = TypeVar("_Result")
 _Answers = tuple[dict[str, StoredKeys], dict[str, str]]
 
 
@@ -146,16 +147,24 @@ class KeyRing:
 
         Spec: https://spec.matrix.org/v1.19/server-server-api/#validating-hashes-and-signatures-on-received-events
         """
-        questions = [question_of(event) for event in events]
-        await self.ensure(_wanted_by(questions))
-        for question in questions:
-            question.choose_keys(self._find, self._problem)
-        if len(questions) <= _VERIFY_IN_THREAD_ABOVE:
-            return verify_batch(questions)
+        events = list(events)
+        batches = [events[start : start + _BATCH] for start in range(0, len(events), _BATCH)]
+        few = len(events) <= _VERIFY_IN_THREAD_ABOVE
+        wanted: dict[str, dict[str, int]] = {}
+        for batch in batches:
+            await _maybe_in_thread(few, _add_wanted, wanted, batch)
+        await self.ensure(wanted)
         results: dict[str, str | None] = {}
-        for start in range(0, len(questions), _BATCH):
-            results |= await asyncio.to_thread(verify_batch, questions[start : start + _BATCH])
+        for batch in batches:
+            results |= await _maybe_in_thread(few, self._verify_batch, batch)
         return results
+
+    def _verify_batch(self, events: Sequence[Event]) -> dict[str, str | None]:
+        with left_as_found(events):
+            questions = [question_of(event) for event in events]
+            for question in questions:
+                question.choose_keys(self._find, self._problem)
+            return verify_batch(questions)
 
     async def stored_keys(self, server_name: str, valid_until: int) -> StoredKeys | None:
         """Everything known of a server's keys, fetched anew if the newest response is not valid until
@@ -377,12 +386,15 @@ def _satisfied(keys: StoredKeys | None, wanted: Mapping[str, int]) -> bool:
     )
 
 
-def _wanted_by(questions: Iterable[SignatureQuestion]) -> dict[str, dict[str, int]]:
+def _add_wanted(wanted: dict[str, dict[str, int]], events: Sequence[Event]) -> None:
     """Every key that any of the events needs, each until the latest time that one of them asks for."""
-    wanted: dict[str, dict[str, int]] = {}
-    for question in questions:
-        for server, key_ids in question.key_ids.items():
-            keys = wanted.setdefault(server, {})
-            for key_id in key_ids:
-                keys[key_id] = max(keys.get(key_id, 0), question.valid_until)
-    return wanted
+    with left_as_found(events):
+        for question in map(question_of, events):
+            for server, key_ids in question.key_ids.items():
+                keys = wanted.setdefault(server, {})
+                for key_id in key_ids:
+                    keys[key_id] = max(keys.get(key_id, 0), question.valid_until)
+
+
+async def _maybe_in_thread(few: bool, work: Callable[..., _Result], *args: Any) -> _Result:
+    return work(*args) if few else await asyncio.to_thread(work, *args)

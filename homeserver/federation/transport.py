@@ -281,18 +281,35 @@ def _url(candidate: Candidate, target: str) -> URL:
     return URL(f"https://{host}:{candidate.port}{target}", encoded=True)
 
 
-async def _read(response: aiohttp.ClientResponse, destination: str, limit: int) -> bytearray:
-    """The body, up to `limit` bytes after decompression. Raises FederationError as soon as it is longer."""
+async def read_pieces(
+    response: aiohttp.ClientResponse, destination: str, limit: int, *, size: int = 0
+) -> AsyncIterator[bytes]:
+    """The body in pieces of `size` bytes or some more, up to `limit` bytes after decompression.
+
+    Raises FederationError as soon as it is longer.
+    """
     too_long = FederationError(
         destination, "limit", f"the answer is larger than {limit} bytes", status=response.status
     )
     if response.content_length is not None and response.content_length > limit:
         raise too_long
-    content = bytearray()
+    count = 0
+    piece = bytearray()
     async for chunk in response.content.iter_any():
-        content += chunk
-        if len(content) > limit:
+        count += len(chunk)
+        if count > limit:
             raise too_long
+        piece += chunk
+        if len(piece) >= size:
+            yield bytes(piece)
+            piece.clear()
+    yield bytes(piece)
+
+
+async def _read(response: aiohttp.ClientResponse, destination: str, limit: int) -> bytearray:
+    content = bytearray()
+    async for piece in read_pieces(response, destination, limit):
+        content += piece
     return content
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from homeserver.core.errors import InvalidEvent, invalid_param
-from homeserver.core.events import Event, has_valid_content_hash, parse_pdu, redact
+from homeserver.core.events import Event, has_valid_content_hash, left_as_found, parse_pdu, redact
 from homeserver.core.probable_event_id import probable_event_id
 from homeserver.core.room_versions import RoomRules
 
@@ -106,7 +106,10 @@ def _parse(pdus: Sequence[Any], rules: RoomRules, room_id: str) -> tuple[list[Ev
 
 
 def _hashed(events: Sequence[Event]) -> list[tuple[Event, bool]]:
-    return [(event, True) if has_valid_content_hash(event) else (redact(event), False) for event in events]
+    with left_as_found(events):
+        return [
+            (event, True) if has_valid_content_hash(event) else (redact(event), False) for event in events
+        ]
 
 
 def _batches(items: Sequence[Any]) -> Iterable[Sequence[Any]]:

@@ -406,12 +406,17 @@ class GraphWriter:
         members = {key[1]: new for key, (_, new) in differing.items() if key[0] == "m.room.member"}
         if not members:
             return frozenset(), False
-        await self._load([event_id for event_id in members.values() if event_id])
+        said: dict[str, tuple[str | None, str]] = {}
+        for batch in stored_events.in_batches(event_id for event_id in members.values() if event_id):
+            # Read for this alone, and not kept: after a join there may be very many.
+            read = await stored_events.get_many(self._tx, [each for each in batch if not self._known(each)])
+            for event_id in batch:
+                if known := self._known(event_id) or read.get(event_id):
+                    said[event_id] = (known.event.membership, known.event.sender)
         changes = []
-        for user_id, event_id in members.items():
-            known = self._known(event_id) if event_id else None
-            membership, sender = (known.event.membership, known.event.sender) if known else (None, "")
-            changes.append(memberships.Change(user_id, membership, event_id or "", sender))
+        for user_id, new in members.items():
+            membership, sender = said.get(new or "", (None, ""))
+            changes.append(memberships.Change(user_id, membership, new or "", sender))
         await memberships.apply(self._tx, self.room.room_nid, changes, position)
         ours = (user_id for user_id in members if user_id.partition(":")[2] == self._server_name)
         return frozenset(ours), True

@@ -16,6 +16,7 @@ from homeserver.core.events import (
     compute_event_id,
     content_hash,
     has_valid_content_hash,
+    left_as_found,
     load_event,
     make_event,
     parse_pdu,
@@ -489,3 +490,25 @@ def test_references_in_room_versions_1_and_2_have_hashes() -> None:
     assert event.prev_event_ids == ("$a:domain", "$b:domain", "$c:domain")
     assert event.auth_event_ids == ("$create:domain",)
     assert parse_pdu(event.pdu, V2) == event
+
+
+def test_an_event_that_was_forgotten_is_read_again() -> None:
+    event = message(V12)
+    before = {name: getattr(event, name) for name in Event.__slots__}
+    names: dict[str, str] = {}
+    event.forget(names)
+    assert not event.is_read
+    assert event.sender is names[event.sender] and event.event_id is names[event.event_id]
+    assert not event.is_read  # the short fields are kept
+    with left_as_found([event]):
+        assert event.content == before["content"] and event.is_read
+    assert not event.is_read and event.sender is names[event.sender]
+    assert {name: getattr(event, name) for name in Event.__slots__} == {**before, "unsigned": {}}
+
+
+def test_events_that_have_not_been_read_are_left_so() -> None:
+    read, stored = message(V12), load_event(message(V12).canonical, message(V12).event_id, message(V12).rules)
+    with left_as_found([read, stored]):
+        assert stored.sender == read.sender
+    assert read.is_read and not stored.is_read
+    assert stored == read

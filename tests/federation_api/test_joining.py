@@ -297,7 +297,18 @@ async def test_members_must_not_be_left_out(ours: FederatingServer, peer: Federa
     assert "left out members" in (await failure(ours, room, peer.server_name)).message
 
 
-async def test_a_gigabyte_is_not_read(ours: FederatingServer, peer: FederationPeer) -> None:
+@pytest.mark.parametrize(
+    ("piece", "reason", "most"),
+    [
+        (b"x" * 2**20, "send_join: the answer is not JSON: not JSON, or a single value of over 4194304", 40),
+        (b'x", "' * 2**18, "send_join: the answer is not what the endpoint promises: more than 10000", 40),
+        (b"x" * 2**20 + b'", "', "send_join: the answer is larger than", 400),
+    ],
+    ids=["one value", "many values", "large values"],
+)
+async def test_a_gigabyte_is_not_read(
+    ours: FederatingServer, peer: FederationPeer, piece: bytes, reason: str, most: int
+) -> None:
     room = peer.room()
     sent = 0
 
@@ -306,7 +317,7 @@ async def test_a_gigabyte_is_not_read(ours: FederatingServer, peer: FederationPe
         yield b'{"state": ["'
         for _ in range(1024):
             sent += 1
-            yield b"x" * 2**20
+            yield piece
             await asyncio.sleep(0)  # so that this side learns when the other has hung up
 
     def answer(_: Asked) -> web.Response:
@@ -314,8 +325,8 @@ async def test_a_gigabyte_is_not_read(ours: FederatingServer, peer: FederationPe
 
     peer.answers["send_join"] = answer
     problem = await failure(ours, room, peer.server_name)
-    assert "send_join: the answer is larger than" in problem.message
-    assert sent < 400
+    assert reason in problem.message
+    assert sent < most
     assert await nothing_is_stored(ours, room)
 
 

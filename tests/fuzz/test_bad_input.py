@@ -9,7 +9,6 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -24,6 +23,7 @@ from homeserver.services import joins
 from homeserver.services.clock import now_ms
 from tests.support.client import Answer, Client
 from tests.support.federation_peer import Asked, FederationPeer, PeerRoom
+from tests.support.memory import peak, reset_peak
 from tests.support.whole import V3, WholeServer, compact, create_room, history, membership, say, send_path
 
 from .nonsense import deep
@@ -338,18 +338,6 @@ async def refused_join(ours: WholeServer, alice: Client, room: PeerRoom, *but: s
     return told
 
 
-def reset_peak() -> int:
-    """Forget how much memory was ever used; how much is now, in bytes."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return peak()
-
-
-def peak() -> int:
-    """The most memory that was used since, in bytes."""
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) << 10
-
-
 async def test_a_gigabyte_as_the_answer_to_send_join(
     ours: WholeServer,
     peer: FederationPeer,
@@ -359,7 +347,7 @@ async def test_a_gigabyte_as_the_answer_to_send_join(
     alice = await ours.register("alice")
     room = peer.room()
     sent = 0
-    megabyte = b"x" * (1 << 20)
+    megabyte = b"x" * (1 << 20) + b'", "'
 
     async def endless() -> AsyncIterator[bytes]:
         nonlocal sent

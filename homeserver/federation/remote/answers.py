@@ -7,12 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
+
+from homeserver.core.canonical_json import CanonicalJSONError
 from homeserver.core.errors import InvalidEvent
 from homeserver.core.events import Event, parse_pdu
+from homeserver.core.json_stream import JSONLists, NotAnObject
 from homeserver.core.room_versions import RoomRules
 from homeserver.federation.errors import FederationError
+from homeserver.federation.transport import read_pieces
 
 _PARSE_IN_THREAD_ABOVE = 10
+_PIECE = 256 * 1024
+_MAX_INVALID = 10_000
 
 
 def invalid(destination: str, what: str) -> FederationError:
@@ -114,6 +121,63 @@ async def pdus(
     if len(values) > _PARSE_IN_THREAD_ABOVE:
         return await asyncio.to_thread(parse_pdus, values, rules, room_id, history)
     return parse_pdus(values, rules, room_id, history)
+
+
+class ManyPDUs:
+    """Collects the PDUs of the lists of one answer, which may be very many: what several lists have is held once, and of each
+    event little more than its JSON (`Event.forget`).
+    """
+
+    def __init__(self, destination: str, rules: RoomRules, room_id: str) -> None:
+        self._destination = destination
+        self._rules = rules
+        self._room_id = room_id
+        self._known: dict[str, Event] = {}
+        self._names: dict[str, str] = {}
+        self._events: dict[str, list[Event]] = {}
+        self._problems: dict[str, list[str]] = {}
+
+    def take(self, name: str) -> Callable[[Any], None]:
+        """What takes the entries of the list of this name. Raises FederationError when far too many of them are no events."""
+        events = self._events.setdefault(name, [])
+        problems = self._problems.setdefault(name, [])
+
+        def one(value: Any) -> None:
+            try:
+                event = parse_pdu(value, self._rules, room_id=self._room_id)
+            except InvalidEvent as error:
+                problems.append(error.reason)
+                if len(problems) > _MAX_INVALID:
+                    raise invalid(
+                        self._destination,
+                        f"more than {_MAX_INVALID} entries of {name} are no events: {error.reason:.200}",
+                    ) from error
+                return
+            known = self._known.get(event.event_id)
+            if known is None or known.canonical != event.canonical:
+                event.forget(self._names)
+                known = self._known[event.event_id] = event
+            events.append(known)
+
+        return one
+
+    def found(self, name: str) -> PDUs:
+        """What has come in the list of this name."""
+        return PDUs(tuple(self._events[name]), tuple(self._problems[name]))
+
+
+async def read_lists(
+    response: aiohttp.ClientResponse, destination: str, reader: JSONLists, limit: int
+) -> dict[str, Any]:
+    """Read an answer with `reader`, off the event loop; returns what is not in its lists. limit: bytes."""
+    try:
+        async for piece in read_pieces(response, destination, limit, size=_PIECE):
+            await asyncio.to_thread(reader.feed, piece)
+        return await asyncio.to_thread(reader.close)
+    except NotAnObject as error:
+        raise invalid(destination, error.reason) from error
+    except CanonicalJSONError as error:
+        raise FederationError(destination, "json", f"the answer is not JSON: {error.reason}") from error
 
 
 def one_pdu(destination: str, value: Any, rules: RoomRules, room_id: str, event_id: str) -> Event:

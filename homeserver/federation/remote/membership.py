@@ -5,15 +5,17 @@ Spec: https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from homeserver.core.events import Event, EventReference
 from homeserver.core.identifiers import is_valid_event_id, is_valid_server_name, is_valid_user_id
+from homeserver.core.json_stream import JSONLists
 from homeserver.core.room_versions import EventIDFormat, RoomRules, UnknownRoomVersion, rules_for
 from homeserver.federation.errors import FederationError
 from homeserver.federation.remote.answers import (
+    ManyPDUs,
     PDUs,
     as_object,
     as_pair,
@@ -23,11 +25,13 @@ from homeserver.federation.remote.answers import (
     items,
     one_pdu,
     optional,
-    pdus,
+    read_lists,
     valid_items,
 )
 from homeserver.federation.settings import MEGABYTE
 from homeserver.federation.transport import FederationClient, matrix_path
+
+_Answer = TypeVar("_Answer")
 
 SEND_JOIN_BYTES = 150 * MEGABYTE
 SEND_JOIN_TIMEOUT = 300.0
@@ -112,19 +116,30 @@ async def send_join(
 ) -> JoinedRoom:
     """Send a join event and get the room's state before it. Falls back to v1 for servers that do not know v2.
 
-    Large answers are decoded and parsed off the event loop. Hashes and signatures are not checked here.
+    The answer, which may be very large, is parsed while it comes, off the event loop, and of its events little more than their
+    JSON is held. Hashes and signatures are not checked here.
 
     Spec: https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid
     """
-    answer = await _send(
-        client,
-        destination,
-        "join",
-        event,
-        query=[("omit_members", "true")] if omit_members else [],
-        timeout=timeout,
-        max_response_bytes=max_response_bytes,
-    )
+    pdus = ManyPDUs(destination, event.rules, event.room_id)
+
+    async def ask(version: str) -> dict[str, Any]:
+        reader = JSONLists(
+            {name: pdus.take(name) for name in ("state", "auth_chain")}, in_pair=version == "v1"
+        )
+        async with client.stream(
+            destination,
+            "PUT",
+            _send_path("join", version, event),
+            query=[("omit_members", "true")] if omit_members and version == "v2" else [],
+            body=event.canonical,
+            timeout=timeout,
+        ) as response:
+            return await read_lists(response, destination, reader, max_response_bytes)
+
+    answer = await _second_or_first(ask)
+    for name in ("state", "auth_chain"):
+        field(destination, answer, name, list)
     signed = optional(destination, answer, "event", dict)
     members_omitted = optional(destination, answer, "members_omitted", bool) is True
     servers: tuple[str, ...] = ()
@@ -134,8 +149,8 @@ async def send_join(
         event=None
         if signed is None
         else one_pdu(destination, signed, event.rules, event.room_id, event.event_id),
-        state=await pdus(destination, answer, "state", event.rules, event.room_id),
-        auth_chain=await pdus(destination, answer, "auth_chain", event.rules, event.room_id),
+        state=pdus.found("state"),
+        auth_chain=pdus.found("auth_chain"),
         members_omitted=members_omitted,
         servers_in_room=servers,
     )
@@ -146,7 +161,13 @@ async def send_leave(client: FederationClient, destination: str, event: Event) -
 
     Spec: https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_leaveroomideventid
     """
-    await _send(client, destination, "leave", event)
+
+    async def ask(version: str) -> None:
+        path = _send_path("leave", version, event)
+        answer = await client.request(destination, "PUT", path, body=event.canonical)
+        (as_object if version == "v2" else as_pair)(destination, answer)
+
+    await _second_or_first(ask)
 
 
 async def send_knock(client: FederationClient, destination: str, event: Event) -> tuple[dict[str, Any], ...]:
@@ -236,34 +257,15 @@ def _is_reference_with_hashes(value: object) -> bool:
     )
 
 
-async def _send(
-    client: FederationClient,
-    destination: str,
-    membership: str,
-    event: Event,
-    *,
-    query: Sequence[tuple[str, str]] = (),
-    timeout: float | None = None,
-    max_response_bytes: int | None = None,
-) -> dict[str, Any]:
-    """The second version of send_join or send_leave, and where that is unknown the first."""
+def _send_path(membership: str, version: str, event: Event) -> str:
+    return matrix_path("_matrix", "federation", version, f"send_{membership}", event.room_id, event.event_id)
 
-    async def send(version: str, query: Sequence[tuple[str, str]]) -> Any:
-        return await client.request(
-            destination,
-            "PUT",
-            matrix_path(
-                "_matrix", "federation", version, f"send_{membership}", event.room_id, event.event_id
-            ),
-            query=query,
-            body=event.canonical,
-            timeout=timeout,
-            max_response_bytes=max_response_bytes,
-        )
 
+async def _second_or_first(ask: Callable[[str], Awaitable[_Answer]]) -> _Answer:
+    """What the second version ("v2") of an endpoint answers, and where that is unknown the first."""
     try:
-        return as_object(destination, await send("v2", query))
+        return await ask("v2")
     except FederationError as error:
         if not error.unrecognised:
             raise
-    return as_pair(destination, await send("v1", ()))
+    return await ask("v1")
