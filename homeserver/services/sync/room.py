@@ -9,7 +9,7 @@ from homeserver.services.sync.plan import PlannedRoom
 from homeserver.services.sync.request import Reader
 from homeserver.services.sync.state import MEMBER, Span, lazily, render, state_changes
 from homeserver.services.sync.summary import ALIAS, NAME, Summary, summary
-from homeserver.services.sync.timeline import Timeline, timeline
+from homeserver.services.sync.timeline import Timeline, membership_alone, timeline
 from homeserver.services.sync.unread import unread_sections
 from homeserver.storage import rooms
 from homeserver.storage.rooms import Room
@@ -54,9 +54,8 @@ async def left_room(reader: Reader, room: Room, planned: PlannedRoom) -> dict[st
 async def _left_room(reader: Reader, room: Room, planned: PlannedRoom) -> dict[str, Any]:
     stay = await last_stay(reader.tx, reader.states, room.room_nid, reader.user_id)
     if stay is None or stay.ended is None or stay.ended.position is None:
-        # Whoever was never joined (a refused invite, a ban from outside) has seen nothing of the room and is told of leaving alone.
-        until = planned.membership.position
-        shown = await timeline(reader, room, since=planned.since, until=until)
+        # Whoever was never joined (a refused invite, a ban from outside) does not know the room and is told of leaving alone.
+        shown = await membership_alone(reader, planned.membership)
         return await _room(reader, room, Span(EMPTY, EMPTY, EMPTY), shown, None)
     since = planned.since if await _was_joined(reader, room, planned.since) else None
     shown = await timeline(reader, room, since=since, until=planned.membership.position)

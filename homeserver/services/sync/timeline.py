@@ -10,6 +10,7 @@ from homeserver.services.sync.request import Reader
 from homeserver.storage import events as stored_events
 from homeserver.storage import rooms
 from homeserver.storage.events import StoredEvent
+from homeserver.storage.memberships import Membership
 from homeserver.storage.rooms import Room
 
 DEFAULT_LIMIT = 10
@@ -96,6 +97,16 @@ async def timeline(reader: Reader, room: Room, *, since: int | None, until: int)
             break
     is_new = since is None and first is not None and first.event.type != "m.room.create"
     return Timeline(found, more or at_gap or is_new, first, until)
+
+
+async def membership_alone(reader: Reader, membership: Membership) -> Timeline:
+    """The event that made the reader's membership of a room what it is, and nothing else of the room."""
+    wanted = reader.request.filter.room.timeline
+    own = await stored_events.get(reader.tx, membership.event_id)
+    shown = [SeenEvent(own, membership.membership)] if own and wanted.limit != 0 else []
+    if not wanted.allows_room(membership.room_id):
+        shown = []
+    return Timeline(_wanted(wanted, shown), False, own, membership.position)
 
 
 def _after_gap(batch: list[StoredEvent], gaps: Collection[str]) -> list[StoredEvent] | None:
