@@ -16,7 +16,14 @@ from homeserver.config import Listener, RateLimit, RateLimitSettings
 from homeserver.config.settings import EVERY_ADDRESS
 from homeserver.core.requester import Requester
 from homeserver.federation.inbound import RequestAuthenticator
-from homeserver.http import Authenticators, RateLimiter, Request, build_application, make_runner
+from homeserver.http import (
+    Authenticators,
+    RateLimiter,
+    Request,
+    TrustedProxies,
+    build_application,
+    make_runner,
+)
 from homeserver.services.clock import now_ms
 from homeserver.services.sessions import Sessions
 from homeserver.tls import CertificateStore
@@ -34,7 +41,7 @@ async def listen(base: Base, services: list[object], certificates: CertificateSt
             authenticators,
             limits,
             resources=listener.resource_names,
-            x_forwarded=listener.x_forwarded,
+            proxies=TrustedProxies(map(str, listener.trusted_proxies)) if listener.x_forwarded else None,
         )
         runner = make_runner(application)
         await runner.setup()

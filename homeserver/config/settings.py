@@ -76,6 +76,7 @@ class Listener(Struct, frozen=True, kw_only=True):
     type: Literal["http"] = "http"
     tls: bool = False
     x_forwarded: bool = False
+    trusted_proxies: tuple[IPRange, ...] = (IPRange("127.0.0.0/8"), IPRange("::1/128"))
     resources: tuple[Resource, ...] = (Resource(names=("client", "federation")),)
 
     @property

@@ -16,6 +16,7 @@ from homeserver.http.endpoint import (
     endpoints_in,
     endpoints_of,
 )
+from homeserver.http.forwarded import TrustedProxies
 from homeserver.http.rate_limits import RateLimiter
 from homeserver.http.request import Request
 from homeserver.http.responses import RawJSON, Response
@@ -33,6 +34,7 @@ __all__ = [
     "RawJSON",
     "Request",
     "Response",
+    "TrustedProxies",
     "build_application",
     "endpoint",
     "endpoints_in",

@@ -21,6 +21,7 @@ from homeserver.core.errors import MatrixError, unknown
 from homeserver.http.authentication import Authenticators, authenticate
 from homeserver.http.binding import BindingError, BoundEndpoint, Services
 from homeserver.http.endpoint import NO_AUTH, Endpoint, endpoint, resource_of
+from homeserver.http.forwarded import TrustedProxies
 from homeserver.http.rate_limits import RateLimiter
 from homeserver.http.request import Request
 from homeserver.http.responses import Response, to_error_response, to_web_response
@@ -64,19 +65,21 @@ def build_application(
     limits: RateLimiter | None = None,
     *,
     resources: Collection[str] = ("client", "federation"),
-    x_forwarded: bool = False,
+    proxies: TrustedProxies | None = None,
     body_timeout: float = BODY_TIMEOUT,
 ) -> web.Application:
     """The application of one listener.
 
     `services`: the objects that handlers ask for by class. `limits`: without them nothing is limited; with
     them every `limit` that an endpoint names must be there. `resources`: what the listener serves;
-    `federation` includes `keys`, and `GET /health` is there always. With `x_forwarded` the last address in
-    `X-Forwarded-For` is the client's: the one that the proxy in front of us has seen, which the client cannot
-    forge. Raises BindingError for a handler that asks for something that is not there; it names all of them.
+    `federation` includes `keys`, and `GET /health` is there always. `proxies`: those whose
+    `X-Forwarded-For` says who the client is. Raises BindingError for a handler that asks for something that is not there; it names
+    all of them.
     """
     application = web.Application()
-    dispatcher = _Dispatcher(authenticators, limits, x_forwarded=x_forwarded, body_timeout=body_timeout)
+    dispatcher = _Dispatcher(
+        authenticators, limits, proxies=proxies or TrustedProxies(), body_timeout=body_timeout
+    )
     served = {*resources, "health"}
     if "federation" in served:
         served.add("keys")
@@ -135,14 +138,14 @@ class _Dispatcher:
         authenticators: Authenticators,
         limits: RateLimiter | None,
         *,
-        x_forwarded: bool,
+        proxies: TrustedProxies,
         body_timeout: float,
     ) -> None:
         self.cors = True
         self._router: Router[BoundEndpoint] = Router()
         self._authenticators = authenticators
         self._limits = limits
-        self._x_forwarded = x_forwarded
+        self._proxies = proxies
         self._body_timeout = body_timeout
         self._unfinished: set[asyncio.Task[Any]] = set()
         self._reading: set[asyncio.Task[Any]] = set()
@@ -157,7 +160,8 @@ class _Dispatcher:
     async def dispatch(self, raw: web.Request) -> web.StreamResponse:
         started = time.monotonic()
         request_id = f"{raw.method[:16]}-{next(_request_numbers)}"
-        request = Request(raw, request_id, self._address(raw), self._body_timeout)
+        address = self._proxies.client(raw.remote or "-", raw.headers.getall("X-Forwarded-For", ()))
+        request = Request(raw, request_id, address, self._body_timeout)
         try:
             response = await self._answer_or_error(request)
         except asyncio.CancelledError:
@@ -232,15 +236,6 @@ class _Dispatcher:
             _, late = await asyncio.wait(self._unfinished, timeout=SHUTDOWN_TIMEOUT)
             for task in late:
                 task.cancel()
-
-    def _address(self, raw: web.Request) -> str:
-        if self._x_forwarded:
-            forwarded = raw.headers.getall("X-Forwarded-For", ())
-            if forwarded:
-                address = forwarded[-1].rpartition(",")[2].strip()
-                if address:
-                    return address[:100]
-        return raw.remote or "-"
 
 
 def _log_failure(task: asyncio.Task[Any]) -> None:

@@ -224,7 +224,7 @@ def test_the_lists_of_keys_do_not_overlap() -> None:
         (
             "listeners: {port: 80}",
             "listeners: found a section with port, but allowed is a list, each of them a section with port, "
-            "bind_addresses, type, tls, x_forwarded, resources",
+            "bind_addresses, type, tls, x_forwarded, trusted_proxies, resources",
         ),
         (
             "listeners: [{port: 80, bind_addresses: []}]",

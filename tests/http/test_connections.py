@@ -16,6 +16,7 @@ from homeserver.http import (
     BindingError,
     RateLimiter,
     Request,
+    TrustedProxies,
     build_application,
     endpoint,
 )
@@ -116,7 +117,7 @@ async def test_a_forwarded_address_counts_only_where_the_proxy_is_trusted() -> N
     async with served(who) as client:
         answer = await client.get("/_matrix/client/v3/who", headers=headers)
         assert answer.ok() == {"address": "127.0.0.1"}
-    async with served(who, x_forwarded=True) as client:
+    async with served(who, proxies=TrustedProxies(["127.0.0.0/8"])) as client:
         # The proxy appends what it has seen; what stands before was sent by the client.
         answer = await client.get("/_matrix/client/v3/who", headers=headers)
         assert answer.ok() == {"address": "192.0.2.7"}
