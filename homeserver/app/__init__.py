@@ -66,7 +66,7 @@ async def _services(base: Base) -> list[object]:
     return [
         base.sender,
         *people_services(base, graph, people),
-        *account_services(base),
+        *await account_services(base, people),
         *ephemeral_services(base),
         *room_services(base, graph, people),
         *federation_services(base, graph, people),

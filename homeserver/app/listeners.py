@@ -25,6 +25,7 @@ from homeserver.http import (
     make_runner,
 )
 from homeserver.services.clock import now_ms
+from homeserver.services.last_seen import LastSeen
 from homeserver.services.sessions import Sessions
 from homeserver.tls import CertificateStore
 
@@ -80,10 +81,13 @@ def _rate_limits(settings: RateLimitSettings) -> dict[str, RateLimit]:
 
 def _authenticators(base: Base, services: Iterable[object]) -> Authenticators:
     sessions = next(service for service in services if isinstance(service, Sessions))
+    last_seen = next(service for service in services if isinstance(service, LastSeen))
     inbound = RequestAuthenticator(base.identity.server_name, base.key_ring, base.whitelist, clock=now_ms)
 
     async def access_token(token: str, request: Request, /) -> Requester:
-        return await sessions.authenticate(token)
+        requester = await sessions.authenticate(token)
+        last_seen.note(requester, request.address, request.headers.get("User-Agent"))
+        return requester
 
     async def signed_request(method: str, uri: str, headers: CIMultiDictProxy[str], content: Any, /) -> str:
         origin = await inbound.authenticate(method, uri, headers.getall("Authorization", ()), content)

@@ -8,16 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 from homeserver.http import ACCESS_TOKEN, Request, endpoint
-from homeserver.services.sessions import Sessions
+from homeserver.services.devices import Devices
 
 
 @endpoint("POST", "/_matrix/client/v3/logout", auth=ACCESS_TOKEN, aliases=("/_matrix/client/r0/logout",))
-async def logout(request: Request, sessions: Sessions) -> dict[str, Any]:
+async def logout(request: Request, devices: Devices) -> dict[str, Any]:
     """End the access token of this request, and its device.
 
     Spec: https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logout
     """
-    await sessions.end(request.requester)
+    await devices.log_out(request.requester)
     return {}
 
 
@@ -27,10 +27,10 @@ async def logout(request: Request, sessions: Sessions) -> dict[str, Any]:
     auth=ACCESS_TOKEN,
     aliases=("/_matrix/client/r0/logout/all",),
 )
-async def logout_all(request: Request, sessions: Sessions) -> dict[str, Any]:
+async def logout_all(request: Request, devices: Devices) -> dict[str, Any]:
     """End all access tokens and devices of the user.
 
     Spec: https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logoutall
     """
-    await sessions.end_all(request.requester.user_id)
+    await devices.log_out_everywhere(request.requester.user_id)
     return {}

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from homeserver.core.errors import MatrixError
+from homeserver.client_api.answers import session_answer
 from homeserver.http import NO_AUTH, Request, endpoint
-from homeserver.services.registration import NewUser, Registration
+from homeserver.services.registration import NewUser, Registered, Registration
+from homeserver.services.third_party_identifiers import EmailRequest, PhoneRequest, ThirdPartyIdentifiers
 
 
 class RegisterQuery(Struct):
@@ -29,6 +30,8 @@ class RegisterBody(Struct):
     device_id: str | None = None
     initial_device_display_name: str | None = None
     inhibit_login: bool = False
+    refresh_token: bool = False
+    guest_access_token: str | None = None
 
 
 class UsernameQuery(Struct):
@@ -41,24 +44,29 @@ class UsernameQuery(Struct):
 async def register(
     request: Request, query: RegisterQuery, body: RegisterBody, registration: Registration
 ) -> dict[str, Any]:
-    """Register an account, with user-interactive authentication. There are no guest accounts.
+    """Register an account, with user-interactive authentication; a guest's without.
 
     Spec: https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3register
     """
     if query.kind == "guest":
-        raise MatrixError("M_GUEST_ACCESS_FORBIDDEN", "Guest accounts are disabled on this homeserver", 403)
+        # "all parameters in the request body with the exception of initial_device_display_name MUST BE ignored"
+        return _answer(await registration.register_guest(body.initial_device_display_name, request.address))
     user = NewUser(
         username=body.username,
         password=body.password,
         device_id=body.device_id,
         device_name=body.initial_device_display_name,
         inhibit_login=body.inhibit_login,
+        refreshable=body.refresh_token,
+        guest_access_token=body.guest_access_token,
     )
-    registered = await registration.register(user, body.auth, request.address)
-    answer = {"user_id": registered.user_id}
+    return _answer(await registration.register(user, body.auth, request.address))
+
+
+def _answer(registered: Registered) -> dict[str, Any]:
+    answer: dict[str, Any] = {"user_id": registered.user_id}
     if registered.session is not None:
-        answer["access_token"] = registered.session.access_token
-        answer["device_id"] = registered.session.device_id
+        answer |= {"device_id": registered.session.device_id, **session_answer(registered.session)}
     return answer
 
 
@@ -77,3 +85,37 @@ async def check_username_availability(
     """
     await registration.check_available(query.username, request.address)
     return {"available": True}
+
+
+@endpoint(
+    "POST",
+    "/_matrix/client/v3/register/email/requestToken",
+    auth=NO_AUTH,
+    aliases=("/_matrix/client/r0/register/email/requestToken",),
+)
+async def request_token_to_register_email(
+    request: Request, body: EmailRequest, registration: Registration, identifiers: ThirdPartyIdentifiers
+) -> dict[str, Any]:
+    """Verify an e-mail address for a registration.
+
+    Spec: https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3registeremailrequesttoken
+    """
+    registration.check_open()
+    identifiers.request_message(body, is_for_password=False, address=request.address)
+
+
+@endpoint(
+    "POST",
+    "/_matrix/client/v3/register/msisdn/requestToken",
+    auth=NO_AUTH,
+    aliases=("/_matrix/client/r0/register/msisdn/requestToken",),
+)
+async def request_token_to_register_msisdn(
+    request: Request, body: PhoneRequest, registration: Registration, identifiers: ThirdPartyIdentifiers
+) -> dict[str, Any]:
+    """Verify a phone number for a registration.
+
+    Spec: https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3registermsisdnrequesttoken
+    """
+    registration.check_open()
+    identifiers.request_message(body, is_for_password=False, address=request.address)

@@ -213,6 +213,25 @@ class RegistrationSettings(Struct, frozen=True, kw_only=True):
     enable_registration_without_verification: bool = False
     registration_requires_token: bool = False
     registration_shared_secret: Secret | None = None
+    allow_guest_access: bool = False
+
+
+class LoginViaExistingSession(Struct, frozen=True, kw_only=True):
+    """Tokens with which one client logs in another of the same user."""
+
+    enabled: bool = False
+    require_ui_auth: bool = True
+    token_timeout: Duration = Duration(300_000)
+
+
+class SessionSettings(Struct, frozen=True, kw_only=True):
+    """How long those who have logged in stay so; None is for ever."""
+
+    session_lifetime: Duration | None = None
+    refreshable_access_token_lifetime: Duration = Duration(300_000)
+    refresh_token_lifetime: Duration | None = None
+    nonrefreshable_access_token_lifetime: Duration | None = None
+    login_via_existing_session: LoginViaExistingSession = LoginViaExistingSession()
 
 
 class RoomSettings(Struct, frozen=True, kw_only=True):
@@ -324,6 +343,12 @@ class InviteLimits(Struct, frozen=True, kw_only=True):
     per_issuer: RateLimit = RateLimit(per_second=0.3, burst_count=10)
 
 
+class PresenceLimits(Struct, frozen=True, kw_only=True):
+    """Changes of presence by a user."""
+
+    per_user: RateLimit = RateLimit(per_second=0.1, burst_count=1)
+
+
 class FederationLimit(Struct, frozen=True, kw_only=True):
     """Incoming federation requests of one server: after `sleep_limit` in `window_size` they are delayed by
     `sleep_delay`, more than `reject_limit` waiting are refused, `concurrent` are worked on at once.
@@ -347,6 +372,12 @@ class RateLimitSettings(Struct, frozen=True, kw_only=True):
     rc_joins_per_room: RateLimit = RateLimit(per_second=1, burst_count=10)
     rc_invites: InviteLimits = InviteLimits()
     rc_room_creation: RateLimit = RateLimit(per_second=0.016, burst_count=10)
+    rc_admin_redaction: RateLimit | None = None
+    rc_3pid_validation: RateLimit = RateLimit(per_second=0.003, burst_count=5)
+    rc_third_party_invite: RateLimit = RateLimit(per_second=0.0025, burst_count=5)
+    rc_media_create: RateLimit = RateLimit(per_second=10, burst_count=50)
+    rc_key_requests: RateLimit = RateLimit(per_second=20, burst_count=100)
+    rc_presence: PresenceLimits = PresenceLimits()
     rc_reports: RateLimit = RateLimit(per_second=1, burst_count=5)
     rc_user_directory: RateLimit = RateLimit(per_second=0.016, burst_count=200)
     rc_federation: FederationLimit = FederationLimit()
@@ -365,6 +396,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     keys: KeySettings
     federation: FederationSettings
     registration: RegistrationSettings
+    sessions: SessionSettings
     rooms: RoomSettings
     people: PeopleSettings
     voip: VoIPSettings

@@ -15,8 +15,8 @@ OLDER_NAMES = {
 NOT_YET_EFFECTIVE = frozenset(
     {
         "app_service_config_files",
-        "max_upload_size",
         "media_store_path",
+        "rc_admin_redaction",
         "rc_federation",
         "rc_federation.concurrent",
         "rc_federation.reject_limit",
@@ -26,7 +26,11 @@ NOT_YET_EFFECTIVE = frozenset(
         "rc_invites.per_room",
         "rc_joins.remote",
         "rc_joins_per_room",
-        "rc_registration_token_validity",
+        "rc_key_requests",
+        "rc_media_create",
+        "rc_presence",
+        "rc_presence.per_user",
+        "rc_third_party_invite",
         "url_preview_enabled",
         "user_directory",
         "server_notices",
@@ -37,7 +41,7 @@ NOT_YET_EFFECTIVE = frozenset(
 
 _UNUSED = """
     account_threepid_delegates account_validity admin_contact alias_creation_rules
-    allow_device_name_lookup_over_federation allow_guest_access allow_per_room_profiles
+    allow_device_name_lookup_over_federation allow_per_room_profiles
     allowed_avatar_mimetypes allowed_lifetime_max allowed_local_3pids auto_accept_invites
     auto_join_mxid_localpart auto_join_rooms auto_join_rooms_for_guests autocreate_auto_join_room_preset
     autocreate_auto_join_rooms autocreate_auto_join_rooms_federated background_updates bcrypt_rounds
@@ -57,24 +61,24 @@ _UNUSED = """
     group_creation_prefix hs_disabled hs_disabled_message http_proxy https_proxy
     include_profile_data_on_invite inhibit_user_in_use_error instance_map jwt_config
     key_server_signing_keys_path ldap_config limit_profile_requests_to_users_who_share_rooms
-    limit_remote_rooms limit_usage_by_mau login_via_existing_session macaroon_secret_key
+    limit_remote_rooms limit_usage_by_mau macaroon_secret_key
     macaroon_secret_key_path manhole_settings matrix_authentication_service matrix_rtc
     mau_appservice_trial_days mau_limit_reserved_threepids mau_stats_only mau_trial_days max_avatar_size
     max_event_delay_duration max_image_pixels max_mau_value max_pending_media_uploads max_spider_size
     media_instance_running_background_jobs media_retention media_storage_providers media_upload_limits
     metrics_flags metrics_port modules next_link_domain_whitelist no_proxy_hosts
-    nonrefreshable_access_token_lifetime notify_appservices_from_worker oembed oidc_config oidc_providers
+    notify_appservices_from_worker oembed oidc_config oidc_providers
     opentracing outbound_federation_restricted_to password_config password_providers perspectives
-    presence prevent_media_downloads_from pusher_instances rc_3pid_validation rc_admin_redaction
-    rc_delayed_event_mgmt rc_key_requests rc_media_create rc_message_burst_count rc_messages_per_second
-    rc_presence rc_third_party_invite recaptcha_private_key
+    presence prevent_media_downloads_from pusher_instances
+    rc_delayed_event_mgmt rc_message_burst_count rc_messages_per_second
+    recaptcha_private_key
     recaptcha_private_key_path recaptcha_public_key recaptcha_public_key_path recaptcha_siteverify_api
-    redaction_retention_period redis refresh_token_lifetime refreshable_access_token_lifetime
+    redaction_retention_period redis
     registrations_require_3pid remote_media_download_burst_count remote_media_download_per_second
     report_stats report_stats_endpoint request_token_inhibit_3pid_errors
     require_auth_for_profile_requests require_membership_for_aliases retention
     room_list_publication_rules room_prejoin_state run_background_tasks_on saml2_config send_federation
-    sentry server_context session_lifetime signing_key soft_file_limit spam_checker sso
+    sentry server_context signing_key soft_file_limit spam_checker sso
     start_pushers stats stream_writers suppress_key_server_warning synchrotron_config templates
     third_party_event_rules thumbnail_sizes track_puppeted_user_ips
     ui_auth

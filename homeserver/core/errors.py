@@ -90,6 +90,35 @@ def missing_token(message: str = "This request needs an access token") -> Matrix
     return MatrixError("M_MISSING_TOKEN", message, 401)
 
 
+def user_locked() -> MatrixError:
+    """401: an administrator has locked the account. The client keeps its data, and may try again later.
+
+    Spec: https://spec.matrix.org/v1.19/client-server-api/#account-locking
+    """
+    return MatrixError("M_USER_LOCKED", "This account has been locked", 401, soft_logout=True)
+
+
+def user_suspended() -> MatrixError:
+    """403: an administrator has suspended the account.
+
+    Spec: https://spec.matrix.org/v1.19/client-server-api/#account-suspension
+    """
+    return MatrixError("M_USER_SUSPENDED", "You cannot perform this action while suspended.", 403)
+
+
+def user_deactivated() -> MatrixError:
+    """403: the account has been deactivated."""
+    return MatrixError("M_USER_DEACTIVATED", "This account has been deactivated", 403)
+
+
+def guest_access_forbidden(message: str) -> MatrixError:
+    """403: guests may not do this, or not be here.
+
+    Spec: https://spec.matrix.org/v1.19/client-server-api/#guest-access
+    """
+    return MatrixError("M_GUEST_ACCESS_FORBIDDEN", message, 403)
+
+
 def unauthorized(message: str) -> MatrixError:
     """401: the request is not correctly authorised, for example a wrong or missing federation signature."""
     return MatrixError("M_UNAUTHORIZED", message, 401)

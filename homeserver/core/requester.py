@@ -22,6 +22,8 @@ class Requester:
     token_id: int
     is_guest: bool = False
     is_admin: bool = False
+    is_locked: bool = False
+    is_suspended: bool = False
 
     @property
     def transaction_scope(self) -> str:

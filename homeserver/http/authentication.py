@@ -10,7 +10,15 @@ from typing import Any, Protocol
 
 from multidict import CIMultiDictProxy
 
-from homeserver.core.errors import missing_token, unauthorized, unknown_token
+from homeserver.core.account_limits import GUESTS_MAY, LOCKED_MAY, SUSPENDED_MAY_NOT
+from homeserver.core.errors import (
+    guest_access_forbidden,
+    missing_token,
+    unauthorized,
+    unknown_token,
+    user_locked,
+    user_suspended,
+)
 from homeserver.core.requester import Requester
 from homeserver.http.decoding import decode_content
 from homeserver.http.endpoint import Auth, Endpoint
@@ -68,7 +76,8 @@ async def authenticate(request: Request, endpoint: Endpoint, authenticators: Aut
     """Put the requester or the origin on the request, as the endpoint demands.
 
     A signed request's body is read and decoded here, because the signature covers it. Raises M_MISSING_TOKEN,
-    M_UNKNOWN_TOKEN, M_UNAUTHORIZED, M_NOT_JSON, M_TOO_LARGE.
+    M_UNKNOWN_TOKEN, M_UNAUTHORIZED, M_NOT_JSON, M_TOO_LARGE; M_USER_LOCKED, M_GUEST_ACCESS_FORBIDDEN and M_USER_SUSPENDED
+    where such users may not use the endpoint.
     """
     if endpoint.auth is Auth.NO_AUTH:
         return
@@ -88,4 +97,12 @@ async def authenticate(request: Request, endpoint: Endpoint, authenticators: Aut
         return
     if authenticators.access_token is None:
         raise unknown_token("Access tokens are not accepted here")
-    request.authenticated_as(await authenticators.access_token(token, request))
+    requester = await authenticators.access_token(token, request)
+    request.authenticated_as(requester)
+    operation = endpoint.operation
+    if requester.is_locked and operation not in LOCKED_MAY:
+        raise user_locked()
+    if requester.is_guest and endpoint.auth is Auth.ACCESS_TOKEN and operation not in GUESTS_MAY:
+        raise guest_access_forbidden("Guests cannot do this")
+    if requester.is_suspended and operation in SUSPENDED_MAY_NOT:
+        raise user_suspended()

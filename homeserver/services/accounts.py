@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from homeserver.core.errors import (
-    MatrixError,
     forbidden,
     invalid_param,
     invalid_username,
+    user_deactivated,
     user_in_use,
 )
 from homeserver.core.identifiers import new_user_id
@@ -14,7 +14,7 @@ from homeserver.services.clock import Clock
 from homeserver.services.passwords import Passwords
 from homeserver.storage import accounts
 from homeserver.storage.accounts import Account
-from homeserver.storage.database import Database
+from homeserver.storage.database import Database, Transaction, Work
 
 MAX_PASSWORD_LENGTH = 512
 
@@ -65,11 +65,14 @@ class Accounts:
         password: str | None,
         *,
         is_admin: bool = False,
+        is_guest: bool = False,
         user_type: str | None = None,
+        also: Work[None] | None = None,
     ) -> str:
         """Make an account; returns its user ID. With no password nobody can log in with one.
 
-        Raises M_INVALID_USERNAME, M_USER_IN_USE, M_INVALID_PARAM for a password that cannot be one.
+        also: what is done in the same unit of work; what it raises leaves no account. Raises M_INVALID_USERNAME, M_USER_IN_USE,
+        M_INVALID_PARAM for a password that cannot be one.
         """
         user_id = self.user_id_for(username)
         password_hash = None
@@ -80,14 +83,33 @@ class Accounts:
             user_id=user_id,
             password_hash=password_hash,
             is_admin=is_admin,
-            is_guest=False,
+            is_guest=is_guest,
             is_deactivated=False,
             user_type=user_type,
             created_ts=self._now_ms(),
         )
-        if not await self._database.write(lambda tx: accounts.add(tx, account)):
-            raise user_in_use("Desired user ID is already taken.")
+
+        async def work(tx: Transaction) -> None:
+            if not await accounts.add(tx, account):
+                raise user_in_use("Desired user ID is already taken.")
+            if also is not None:
+                await also(tx)
+
+        await self._database.write(work)
         return user_id
+
+    async def end_guest(self, user_id: str, password: str, also: Work[None] | None = None) -> None:
+        """Make a guest a user like others. also: as for `create`. Raises M_FORBIDDEN when the user is no guest."""
+        check_password_form(password)
+        password_hash = await self._passwords.hash(password)
+
+        async def work(tx: Transaction) -> None:
+            if not await accounts.end_guest(tx, user_id, password_hash):
+                raise forbidden("This account is not a guest's")
+            if also is not None:
+                await also(tx)
+
+        await self._database.write(work)
 
     async def get(self, user_id: str) -> Account | None:
         """The account of a user ID, deactivated ones too."""
@@ -105,19 +127,25 @@ class Accounts:
         if account is None or password_hash is None or not matches:
             raise forbidden("Invalid username or password")
         if account.is_deactivated:
-            raise MatrixError("M_USER_DEACTIVATED", "This account has been deactivated", 403)
+            raise user_deactivated()
         if self._passwords.needs_rehash(password_hash):
             await self._store_password(account.user_id, password)
         return account
 
-    async def set_password(self, user_id: str, password: str) -> None:
-        """Give an account another password. Raises M_INVALID_PARAM for one that cannot be a password."""
+    async def set_password(self, user_id: str, password: str, also: Work[None] | None = None) -> None:
+        """Give an account another password. also: as for `create`. Raises M_INVALID_PARAM for one that cannot be a password."""
         check_password_form(password)
-        await self._store_password(user_id, password)
+        await self._store_password(user_id, password, also)
 
-    async def _store_password(self, user_id: str, password: str) -> None:
+    async def _store_password(self, user_id: str, password: str, also: Work[None] | None = None) -> None:
         password_hash = await self._passwords.hash(password)
-        await self._database.write(lambda tx: accounts.set_password_hash(tx, user_id, password_hash))
+
+        async def work(tx: Transaction) -> None:
+            await accounts.set_password_hash(tx, user_id, password_hash)
+            if also is not None:
+                await also(tx)
+
+        await self._database.write(work)
 
 
 def check_password_form(password: str) -> None:

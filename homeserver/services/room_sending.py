@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from homeserver.core.errors import bad_json, forbidden, invalid_param, not_found
+from homeserver.core.errors import bad_json, forbidden, invalid_param, not_found, user_suspended
 from homeserver.core.events import Event
 from homeserver.core.identifiers import is_valid_event_id
 from homeserver.core.power_levels import CREATE, POWER_LEVELS, power_levels_of
@@ -63,6 +63,8 @@ class RoomSending:
         M_UNKNOWN for a thread that starts from an event in a thread.
         """
         transaction = _transaction(requester, f"send/{room_id}/{event_type}", transaction_id)
+        if requester.is_suspended and event_type != REDACTION:
+            raise user_suspended()
         if event_type == REDACTION:
             target = content.get("redacts")
             if not is_valid_event_id(target):
@@ -135,6 +137,8 @@ class RoomSending:
             raise forbidden("The event that created the room cannot be redacted")
         if target.event.sender == requester.user_id:
             return
+        if requester.is_suspended:
+            raise user_suspended()
         # "Server administrators may redact events sent by users on their server."
         if requester.is_admin and self._identity.is_ours(target.event.sender):
             return

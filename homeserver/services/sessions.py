@@ -1,21 +1,24 @@
-"""Sessions: access tokens, who they belong to, and the devices that go with them.
+"""Sessions: access tokens, who they belong to, and how they are refreshed.
 
 Spec: https://spec.matrix.org/v1.19/client-server-api/#using-access-tokens
 """
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import string
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from homeserver.core.errors import invalid_param, unknown_token
+from homeserver.config import SessionSettings
+from homeserver.core.errors import invalid_param, unknown_token, user_locked
 from homeserver.core.requester import Requester
 from homeserver.services.clock import Clock
-from homeserver.storage import access_tokens
+from homeserver.services.token_hash import token_hash
+from homeserver.storage import access_tokens, accounts, devices, refresh_tokens
+from homeserver.storage.access_tokens import NewToken, TokenOwner
 from homeserver.storage.database import Database, Transaction, is_storable
+from homeserver.storage.refresh_tokens import RefreshToken
 
 # Owners of tokens are remembered this long (ms), so that not every request asks the database. A logout here
 # is noticed at once; one through another process on the same PostgreSQL within this time.
@@ -23,29 +26,43 @@ CACHE_MS = 30_000
 MAX_CACHED = 20_000
 MAX_DEVICE_ID_LENGTH = 255
 MAX_DEVICE_NAME_LENGTH = 100
+DEFAULTS = SessionSettings()
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a client gets when it logs in."""
+    """What a client gets when it logs in. expires_in_ms: how long the access token is good; None for ever."""
 
     user_id: str
     device_id: str
     access_token: str
+    refresh_token: str | None = None
+    expires_in_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSession:
+    """Who logs in, and on what device. refreshable: whether the client knows how to refresh tokens."""
+
+    user_id: str
+    device_id: str | None = None
+    device_name: str | None = None
+    refreshable: bool = False
+    is_guest: bool = False
 
 
 class Sessions:
-    """Issues access tokens, knows whom they belong to, and ends them."""
+    """Issues access tokens, knows whom they belong to, and refreshes them."""
 
-    def __init__(self, database: Database, now_ms: Clock) -> None:
+    def __init__(self, database: Database, now_ms: Clock, settings: SessionSettings = DEFAULTS) -> None:
         self._database = database
         self._now_ms = now_ms
-        self._cache: OrderedDict[bytes, tuple[Requester, int]] = OrderedDict()  # hash -> (owner, until)
+        self._settings = settings
+        self._cache: OrderedDict[bytes, tuple[Requester, int, int | None]] = OrderedDict()
+        """Hash of the token -> owner, until when that may be remembered, until when the token is good."""
         self._generation = 0  # raised when tokens end: what was read before must not be remembered after
 
-    async def start(
-        self, user_id: str, device_id: str | None = None, display_name: str | None = None
-    ) -> Session:
+    async def start(self, new: NewSession) -> Session:
         """A new access token for the user's device, which is made if it is not known.
 
         A device has one token: an older one of the same device ends. Raises M_INVALID_PARAM for a device ID
@@ -53,80 +70,180 @@ class Sessions:
 
         Spec: https://spec.matrix.org/v1.19/client-server-api/#relationship-between-access-tokens-and-devices
         """
-        device = _new_device_id() if device_id is None else device_id
-        check_device_id(device)
-        name = None if display_name is None else display_name.replace("\0", "")[:MAX_DEVICE_NAME_LENGTH]
-        token = secrets.token_urlsafe(32)
+        device_id = _new_device_id() if new.device_id is None else new.device_id
+        check_device_id(device_id)
+        name = None if new.device_name is None else device_name(new.device_name)
+        now, lifetime = self._now_ms(), self._settings.session_lifetime
+        session_expires = None if lifetime is None or new.is_guest else now + lifetime
+        refresh_token = secrets.token_urlsafe(32) if new.refreshable and not new.is_guest else None
+        issued = self._issue(new.user_id, device_id, refresh_token, session_expires, now, new.is_guest)
 
         async def work(tx: Transaction) -> None:
-            await access_tokens.remove_of_device(tx, user_id, device)
-            await access_tokens.ensure_device(tx, user_id, device, name)
-            await access_tokens.add(tx, _hash(token), user_id, device, self._now_ms())
+            await access_tokens.remove_of_device(tx, new.user_id, device_id)
+            await refresh_tokens.remove_of_device(tx, new.user_id, device_id)
+            await devices.ensure(tx, new.user_id, device_id, name)
+            await self._store(tx, issued, session_expires, now)
 
         await self._database.write(work)
-        self._forget(user_id, device)
-        return Session(user_id, device, token)
+        self.forget(new.user_id, device_id)
+        return issued
+
+    async def refresh(self, token: str) -> Session:
+        """New tokens for a refresh token, which is good until one of the new ones is used.
+
+        Raises M_UNKNOWN_TOKEN, with soft_logout when it is used up or has expired; M_USER_LOCKED.
+
+        Spec: https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3refresh
+        """
+        now = self._now_ms()
+        new_token = secrets.token_urlsafe(32)
+
+        async def work(tx: Transaction) -> Session:
+            old = await refresh_tokens.get(tx, token_hash(token))
+            account = None if old is None else await accounts.get(tx, old.user_id)
+            if old is None or account is None or account.is_deactivated:
+                raise unknown_token("Unrecognised refresh token")
+            if account.is_locked:
+                raise user_locked()
+            if old.is_used:
+                raise unknown_token("The refresh token has been used already", soft_logout=True)
+            if any(end is not None and end <= now for end in (old.expires_ts, old.session_expires_ts)):
+                raise unknown_token("The refresh token has expired", soft_logout=True)
+            # It is used: what was given out for the same token before has never reached the client.
+            for lost in await refresh_tokens.replacements(tx, old):
+                await access_tokens.remove_of_refresh_token(tx, lost)
+                await refresh_tokens.remove(tx, lost)
+            await _used(tx, old.user_id, old.device_id, old.token_id, old.replaces)
+            issued = self._issue(old.user_id, old.device_id, new_token, old.session_expires_ts, now)
+            await self._store(tx, issued, old.session_expires_ts, now, replaced=old)
+            return issued
+
+        issued = await self._database.write(work)
+        self.forget(issued.user_id, issued.device_id)
+        return issued
+
+    def _issue(
+        self,
+        user_id: str,
+        device_id: str,
+        refresh_token: str | None,
+        session_expires: int | None,
+        now: int,
+        is_guest: bool = False,
+    ) -> Session:
+        """Tokens with the lifetimes that the settings give them."""
+        settings = self._settings
+        lifetime: int | None = settings.refreshable_access_token_lifetime
+        if refresh_token is None:
+            lifetime = None if is_guest else settings.nonrefreshable_access_token_lifetime
+        if session_expires is not None:
+            lifetime = min(session_expires - now, lifetime if lifetime is not None else session_expires - now)
+        expires_in = None if lifetime is None else int(lifetime)
+        return Session(user_id, device_id, secrets.token_urlsafe(32), refresh_token, expires_in)
+
+    async def _store(
+        self,
+        tx: Transaction,
+        issued: Session,
+        session_expires: int | None,
+        now: int,
+        replaced: RefreshToken | None = None,
+    ) -> None:
+        refresh_token_id = None
+        if issued.refresh_token is not None:
+            lifetime = self._settings.refresh_token_lifetime
+            refresh_token_id = await refresh_tokens.add(
+                tx,
+                token_hash(issued.refresh_token),
+                issued.user_id,
+                issued.device_id,
+                expires_ts=None if lifetime is None else now + lifetime,
+                session_expires_ts=session_expires,
+                replaces=None if replaced is None else replaced.token_id,
+            )
+        token = NewToken(
+            token_hash(issued.access_token),
+            issued.user_id,
+            issued.device_id,
+            now,
+            None if issued.expires_in_ms is None else now + issued.expires_in_ms,
+            refresh_token_id,
+        )
+        await access_tokens.add(tx, token)
 
     async def authenticate(self, token: str) -> Requester:
-        """Who the access token belongs to. Raises M_UNKNOWN_TOKEN."""
-        token_hash = _hash(token)
+        """Who the access token belongs to. Raises M_UNKNOWN_TOKEN, with soft_logout when it has expired."""
+        hashed = token_hash(token)
         now = self._now_ms()
-        cached = self._cache.get(token_hash)
+        cached = self._cache.get(hashed)
         if cached is not None and now < cached[1]:
+            _check_valid(cached[2], now)
             return cached[0]
         generation = self._generation
-        owner = await self._database.read(lambda tx: access_tokens.owner(tx, token_hash))
+        owner = await self._database.read(lambda tx: access_tokens.owner(tx, hashed))
         if owner is None:
-            self._cache.pop(token_hash, None)
+            self._cache.pop(hashed, None)
             raise unknown_token("Unrecognised access token")
+        _check_valid(owner.valid_until_ts, now)
+        if owner.replaced_refresh_token_id is not None:
+            await self._first_used(owner)
+            generation = self._generation
         requester = Requester(
             user_id=owner.user_id,
             device_id=owner.device_id,
             token_id=owner.token_id,
             is_guest=owner.is_guest,
             is_admin=owner.is_admin,
+            is_locked=owner.is_locked,
+            is_suspended=owner.is_suspended,
         )
         if generation == self._generation:
-            self._cache[token_hash] = (requester, now + CACHE_MS)
-            self._cache.move_to_end(token_hash)
+            self._cache[hashed] = (requester, now + CACHE_MS, owner.valid_until_ts)
+            self._cache.move_to_end(hashed)
             if len(self._cache) > MAX_CACHED:
                 self._cache.popitem(last=False)
         return requester
 
-    async def end(self, requester: Requester) -> None:
-        """Log out: the token ends, and its device is forgotten."""
-        device_id = requester.device_id
-        if device_id is None:
-            await self._database.write(lambda tx: access_tokens.remove(tx, requester.token_id))
-        else:
-            await self._database.write(
-                lambda tx: access_tokens.remove_device(tx, requester.user_id, device_id)
-            )
-        self._forget(requester.user_id, device_id)
+    async def _first_used(self, owner: TokenOwner) -> None:
+        """The client has the new tokens: those before end."""
+        device_id, token_id = owner.device_id, owner.refresh_token_id
+        assert device_id is not None and token_id is not None, "what is refreshed has a device"
+        await self._database.write(
+            lambda tx: _used(tx, owner.user_id, device_id, token_id, owner.replaced_refresh_token_id)
+        )
+        self.forget(owner.user_id, device_id)
 
-    async def end_all(self, user_id: str) -> None:
-        """Log out everywhere: all tokens and devices of the user end."""
-        await self._database.write(lambda tx: access_tokens.remove_devices(tx, user_id))
-        self._forget(user_id)
-
-    def _forget(self, user_id: str, device_id: str | None = None) -> None:
-        """Drop what is remembered of a user's device, or of all of them."""
+    def forget(self, user_id: str, device_id: str | None = None) -> None:
+        """Drop what is remembered of a user's device, or of all that is the user's: something has changed."""
         self._generation += 1
         gone = [
-            token_hash
-            for token_hash, (owner, _) in self._cache.items()
+            hashed
+            for hashed, (owner, _, _) in self._cache.items()
             if owner.user_id == user_id and (device_id is None or owner.device_id == device_id)
         ]
-        for token_hash in gone:
-            del self._cache[token_hash]
+        for hashed in gone:
+            del self._cache[hashed]
 
 
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
+async def _used(tx: Transaction, user_id: str, device_id: str, token_id: int, replaced: int | None) -> None:
+    """A refresh token, or its access token, has been used: those that they replaced end."""
+    if replaced is not None:
+        await access_tokens.remove_of_refresh_token(tx, replaced)
+        await refresh_tokens.take_over(tx, user_id, device_id, token_id, replaced)
+
+
+def _check_valid(valid_until: int | None, now: int) -> None:
+    if valid_until is not None and valid_until <= now:
+        raise unknown_token("The access token has expired", soft_logout=True)
 
 
 def _new_device_id() -> str:
     return "".join(secrets.choice(string.ascii_uppercase) for _ in range(10))
+
+
+def device_name(name: str) -> str:
+    """A device's display name as it is stored."""
+    return name.replace("\0", "")[:MAX_DEVICE_NAME_LENGTH]
 
 
 def check_device_id(device_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Access tokens, and the devices they belong to.
+"""Access tokens, and whom they belong to.
 
 Spec: https://spec.matrix.org/v1.19/client-server-api/#relationship-between-access-tokens-and-devices
 """
@@ -11,27 +11,45 @@ from homeserver.storage.database import Transaction
 
 
 @dataclass(frozen=True, slots=True)
+class NewToken:
+    """An access token to store. valid_until_ts: ms since 1970, None for ever; refresh_token_id: of the one given out with it."""
+
+    token_hash: bytes
+    user_id: str
+    device_id: str | None
+    created_ts: int
+    valid_until_ts: int | None = None
+    refresh_token_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TokenOwner:
-    """Who an access token belongs to."""
+    """Who an access token belongs to. replaced_refresh_token_id: the refresh token that its first use puts out of use."""
 
     token_id: int
     user_id: str
     device_id: str | None
     is_guest: bool
     is_admin: bool
+    is_locked: bool = False
+    is_suspended: bool = False
+    valid_until_ts: int | None = None
+    refresh_token_id: int | None = None
+    replaced_refresh_token_id: int | None = None
 
 
-async def add(
-    tx: Transaction, token_hash: bytes, user_id: str, device_id: str | None, created_ts: int
-) -> int:
+async def add(tx: Transaction, token: NewToken) -> int:
     """Store a token by its hash; returns its number."""
     token_id: int = await tx.fetch_value(
-        "INSERT INTO access_tokens (token_hash, user_id, device_id, created_ts) VALUES ($1, $2, $3, $4)"
-        " RETURNING token_id",
-        token_hash,
-        user_id,
-        device_id,
-        created_ts,
+        "INSERT INTO access_tokens"
+        " (token_hash, user_id, device_id, created_ts, valid_until_ts, refresh_token_id)"
+        " VALUES ($1, $2, $3, $4, $5, $6) RETURNING token_id",
+        token.token_hash,
+        token.user_id,
+        token.device_id,
+        token.created_ts,
+        token.valid_until_ts,
+        token.refresh_token_id,
     )
     return token_id
 
@@ -39,12 +57,19 @@ async def add(
 async def owner(tx: Transaction, token_hash: bytes) -> TokenOwner | None:
     """Who the token with this hash belongs to; None when it is unknown or its account is deactivated."""
     row = await tx.fetch_one(
-        "SELECT t.token_id, t.user_id, t.device_id, u.is_guest, u.is_admin"
+        "SELECT t.token_id, t.user_id, t.device_id, u.is_guest, u.is_admin, u.is_locked, u.is_suspended,"
+        " t.valid_until_ts, t.refresh_token_id, r.replaces"
         " FROM access_tokens t JOIN users u ON u.user_id = t.user_id"
+        " LEFT JOIN refresh_tokens r ON r.token_id = t.refresh_token_id"
         " WHERE t.token_hash = $1 AND NOT u.is_deactivated",
         token_hash,
     )
-    return None if row is None else TokenOwner(row[0], row[1], row[2], bool(row[3]), bool(row[4]))
+    if row is None:
+        return None
+    is_guest, is_admin, is_locked, is_suspended = (bool(row[column]) for column in (3, 4, 5, 6))
+    return TokenOwner(
+        row[0], row[1], row[2], is_guest, is_admin, is_locked, is_suspended, row[7], row[8], row[9]
+    )
 
 
 async def remove(tx: Transaction, token_id: int) -> None:
@@ -52,41 +77,18 @@ async def remove(tx: Transaction, token_id: int) -> None:
     await tx.execute("DELETE FROM access_tokens WHERE token_id = $1", token_id)
 
 
+async def remove_of_refresh_token(tx: Transaction, refresh_token_id: int) -> None:
+    """Forget the tokens that were given out with a refresh token."""
+    await tx.execute("DELETE FROM access_tokens WHERE refresh_token_id = $1", refresh_token_id)
+
+
 async def remove_of_device(tx: Transaction, user_id: str, device_id: str) -> None:
     """Forget all tokens of a device."""
     await tx.execute("DELETE FROM access_tokens WHERE user_id = $1 AND device_id = $2", user_id, device_id)
 
 
-async def remove_of_user(tx: Transaction, user_id: str) -> None:
-    """Forget all tokens of a user."""
-    await tx.execute("DELETE FROM access_tokens WHERE user_id = $1", user_id)
-
-
-async def ensure_device(tx: Transaction, user_id: str, device_id: str, display_name: str | None) -> None:
-    """Store a device unless it is known; a known one keeps its display name."""
+async def remove_of_user(tx: Transaction, user_id: str, *, but: int | None = None) -> None:
+    """Forget all tokens of a user. but: the number of one that stays."""
     await tx.execute(
-        "INSERT INTO devices (user_id, device_id, display_name) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-        user_id,
-        device_id,
-        display_name,
+        "DELETE FROM access_tokens WHERE user_id = $1 AND token_id <> $2", user_id, -1 if but is None else but
     )
-
-
-async def device_names(tx: Transaction, user_id: str) -> dict[str, str | None]:
-    """The user's devices with their display names."""
-    rows = await tx.fetch(
-        "SELECT device_id, display_name FROM devices WHERE user_id = $1 ORDER BY device_id", user_id
-    )
-    return {row[0]: row[1] for row in rows}
-
-
-async def remove_device(tx: Transaction, user_id: str, device_id: str) -> None:
-    """Forget a device and its tokens."""
-    await remove_of_device(tx, user_id, device_id)
-    await tx.execute("DELETE FROM devices WHERE user_id = $1 AND device_id = $2", user_id, device_id)
-
-
-async def remove_devices(tx: Transaction, user_id: str) -> None:
-    """Forget all devices and tokens of a user."""
-    await remove_of_user(tx, user_id)
-    await tx.execute("DELETE FROM devices WHERE user_id = $1", user_id)

@@ -98,3 +98,8 @@ async def of_rooms(tx: Transaction, user_id: str, room_ids: Collection[str]) -> 
         list(room_ids),
     )
     return [_datum(row) for row in rows]
+
+
+async def remove(tx: Transaction, user_id: str) -> None:
+    """Forget all that a user has."""
+    await tx.execute("DELETE FROM account_data WHERE user_id = $1", user_id)

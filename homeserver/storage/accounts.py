@@ -21,13 +21,17 @@ class Account:
     is_deactivated: bool
     user_type: str | None
     created_ts: int
+    is_locked: bool = False
+    is_suspended: bool = False
 
 
 _COLUMNS = "user_id, password_hash, is_admin, is_guest, is_deactivated, user_type, created_ts"
 
 
 def _account(row: Row) -> Account:
-    return Account(row[0], row[1], bool(row[2]), bool(row[3]), bool(row[4]), row[5], row[6])
+    return Account(
+        row[0], row[1], bool(row[2]), bool(row[3]), bool(row[4]), row[5], row[6], bool(row[7]), bool(row[8])
+    )
 
 
 async def add(tx: Transaction, account: Account) -> bool:
@@ -47,7 +51,9 @@ async def add(tx: Transaction, account: Account) -> bool:
 
 async def get(tx: Transaction, user_id: str) -> Account | None:
     """The account of a user ID, deactivated ones too."""
-    row = await tx.fetch_one(f"SELECT {_COLUMNS} FROM users WHERE user_id = $1", user_id)
+    row = await tx.fetch_one(
+        f"SELECT {_COLUMNS}, is_locked, is_suspended FROM users WHERE user_id = $1", user_id
+    )
     return None if row is None else _account(row)
 
 
@@ -60,3 +66,52 @@ async def existing(tx: Transaction, user_ids: Collection[str]) -> set[str]:
 async def set_password_hash(tx: Transaction, user_id: str, password_hash: str | None) -> None:
     """Replace the password's hash; None forbids logging in with a password."""
     await tx.execute("UPDATE users SET password_hash = $1 WHERE user_id = $2", password_hash, user_id)
+
+
+async def set_locked(tx: Transaction, user_id: str, is_locked: bool) -> None:
+    """Keep a user out, or no longer."""
+    await tx.execute("UPDATE users SET is_locked = $1 WHERE user_id = $2", is_locked, user_id)
+
+
+async def set_suspended(tx: Transaction, user_id: str, is_suspended: bool) -> None:
+    """Keep a user from writing, or no longer."""
+    await tx.execute("UPDATE users SET is_suspended = $1 WHERE user_id = $2", is_suspended, user_id)
+
+
+async def end_guest(tx: Transaction, user_id: str, password_hash: str) -> bool:
+    """Make a guest a user with a password. Returns False when there is no such guest."""
+    changed = await tx.execute(
+        "UPDATE users SET is_guest = FALSE, password_hash = $1"
+        " WHERE user_id = $2 AND is_guest AND NOT is_deactivated",
+        password_hash,
+        user_id,
+    )
+    return changed == 1
+
+
+async def deactivate(tx: Transaction, user_id: str, *, erase: bool) -> bool:
+    """Let nobody log in any more; the user is to leave all rooms. Returns False when that has been done before."""
+    changed = await tx.execute(
+        "UPDATE users SET is_deactivated = TRUE, is_leaving = TRUE, password_hash = NULL"
+        " WHERE user_id = $1 AND NOT is_deactivated",
+        user_id,
+    )
+    if erase:
+        await tx.execute("UPDATE users SET is_erased = TRUE WHERE user_id = $1", user_id)
+    return changed == 1
+
+
+async def leaving(tx: Transaction) -> list[str]:
+    """The deactivated users who are not out of all rooms yet."""
+    return [row[0] for row in await tx.fetch("SELECT user_id FROM users WHERE is_leaving ORDER BY user_id")]
+
+
+async def has_left(tx: Transaction, user_id: str) -> None:
+    """A deactivated user is out of all rooms."""
+    await tx.execute("UPDATE users SET is_leaving = FALSE WHERE user_id = $1", user_id)
+
+
+async def erased(tx: Transaction, user_ids: Collection[str]) -> set[str]:
+    """Those of these users whose events are shown redacted to whoever comes later."""
+    rows = await tx.fetch("SELECT user_id FROM users WHERE is_erased AND user_id = ANY($1)", list(user_ids))
+    return {row[0] for row in rows}

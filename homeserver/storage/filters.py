@@ -24,3 +24,8 @@ async def get(tx: Transaction, user_id: str, filter_id: str) -> bytes | None:
         "SELECT definition FROM filters WHERE user_id = $1 AND filter_id = $2", user_id, filter_id
     )
     return definition
+
+
+async def remove(tx: Transaction, user_id: str) -> None:
+    """Forget a user's filters."""
+    await tx.execute("DELETE FROM filters WHERE user_id = $1", user_id)

@@ -43,3 +43,8 @@ async def set_field(tx: Transaction, user_id: str, name: str, value: bytes) -> N
 async def remove_field(tx: Transaction, user_id: str, name: str) -> bool:
     """Remove a field. Returns whether it was there."""
     return await tx.execute("DELETE FROM profile_fields WHERE user_id = $1 AND name = $2", user_id, name) > 0
+
+
+async def remove(tx: Transaction, user_id: str) -> None:
+    """Remove all fields of a user."""
+    await tx.execute("DELETE FROM profile_fields WHERE user_id = $1", user_id)

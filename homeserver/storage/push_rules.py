@@ -57,3 +57,8 @@ async def preferences_changed(tx: Transaction, after: int) -> list[str]:
         after,
     )
     return [row[0] for row in rows]
+
+
+async def remove(tx: Transaction, user_id: str) -> None:
+    """Forget what a user has changed."""
+    await tx.execute("DELETE FROM push_rules WHERE user_id = $1", user_id)

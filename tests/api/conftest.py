@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import argon2
 import pytest
 
 from homeserver.admin_api import register as admin_register
+from homeserver.admin_api import registration_tokens as admin_registration_tokens
+from homeserver.app.accounts import build_accounts
 from homeserver.client_api import (
+    account_deactivation,
+    admin,
+    administrative_contact,
     capabilities,
+    device_management,
     filter,
     login,
+    login_token,
     logout,
+    openid,
+    password_management,
     profile,
+    refresh,
     registration,
+    registration_tokens,
     support,
     versions,
     wellknown,
@@ -27,24 +38,36 @@ from homeserver.client_api import (
 from homeserver.config import Settings, settings_from
 from homeserver.core.errors import not_found
 from homeserver.core.requester import Requester
+from homeserver.federation_api import openid as federation_openid
 from homeserver.federation_api import wellknown as server_wellknown
 from homeserver.http import Authenticators, RateLimiter, Request, build_application, endpoints_of
 from homeserver.services.accounts import Accounts
 from homeserver.services.filters import Filters
-from homeserver.services.login import Login
 from homeserver.services.passwords import Passwords
 from homeserver.services.profiles import Profiles
-from homeserver.services.registration import Registration
-from homeserver.services.sessions import Sessions
-from homeserver.services.shared_secret import SharedSecretRegistration
-from homeserver.services.user_interactive import UserInteractive
+from homeserver.services.sessions import NewSession, Sessions
 from homeserver.storage.database import Database, open_database
+from homeserver.web import auth_fallback
 from tests.support.certificates import Authority
 from tests.support.client import Client, serving
 from tests.support.room_server import RoomServer, room_server
 from tests.support.whole import WholeServer, complaints
 
+T = TypeVar("T")
+
 MODULES = (
+    admin_registration_tokens,
+    auth_fallback,
+    federation_openid,
+    account_deactivation,
+    admin,
+    administrative_contact,
+    device_management,
+    login_token,
+    openid,
+    password_management,
+    refresh,
+    registration_tokens,
     admin_register,
     capabilities,
     filter,
@@ -105,17 +128,19 @@ class Server:
     client: Client
     settings: Settings
     database: Database
-    accounts: Accounts
-    sessions: Sessions
-    filters: Filters
+    services: list[object]
     clock: Clock
     changed_profiles: list[str]
     remote_profiles: RemoteProfiles
 
-    async def user(self, name: str, password: str = "the password") -> Client:
+    def service(self, kind: type[T]) -> T:
+        """The service of this class."""
+        return _one(self.services, kind)
+
+    async def user(self, name: str, password: str | None = "the password", **how: Any) -> Client:
         """A client of a new user, logged in."""
-        user_id = await self.accounts.create(name, password)
-        session = await self.sessions.start(user_id)
+        user_id = await self.service(Accounts).create(name, password, **how)
+        session = await self.service(Sessions).start(NewSession(user_id=user_id))
         return self.client.with_token(session.access_token, user_id, session.device_id)
 
 
@@ -135,41 +160,49 @@ async def _start(stack: AsyncExitStack, directory: Path, overrides: dict[str, An
     database = await open_database(settings.storage.database)
     stack.push_async_callback(database.close)
     clock = Clock()
-    now_ms, monotonic = clock.now_ms, clock.monotonic
-    rates = settings.rate_limits
-    accounts = Accounts(database, Passwords(WEAK_HASHER), settings.server_name, now_ms)
-    sessions = Sessions(database, now_ms)
     changed: list[str] = []
 
     async def on_change(user_id: str) -> None:
         changed.append(user_id)
 
+    async def leave_room(user_id: str, room_id: str) -> None:
+        raise AssertionError("nobody is in a room here")
+
+    built = build_accounts(
+        settings,
+        database,
+        leave_room,
+        clock=clock.now_ms,
+        monotonic=clock.monotonic,
+        passwords=Passwords(WEAK_HASHER),
+    )
+    stack.push_async_callback(built.deactivation.stop)
+    sessions = _one(built.services, Sessions)
+
     async def authenticate(token: str, request: Request) -> Requester:
-        return await sessions.authenticate(token)
+        requester = await sessions.authenticate(token)
+        built.last_seen.note(requester, request.address, request.headers.get("User-Agent"))
+        return requester
 
     remote = RemoteProfiles()
-    filters = Filters(database)
     services = [
         settings.server,
         settings.rooms,
-        filters,
-        sessions,
-        Login(accounts, sessions, rates.rc_login, monotonic=monotonic),
+        Filters(database),
         Profiles(database, settings.server_name, on_change=on_change, remote=remote),
-        Registration(
-            accounts,
-            sessions,
-            UserInteractive(now_ms),
-            settings.registration,
-            rates.rc_registration,
-            monotonic=monotonic,
-        ),
-        SharedSecretRegistration(accounts, sessions, settings.registration, now_ms),
+        *built.services,
     ]
-    limits = RateLimiter({"rc_login.address": rates.rc_login.address}, monotonic=monotonic)
+    limits = RateLimiter(
+        {"rc_login.address": settings.rate_limits.rc_login.address}, monotonic=clock.monotonic
+    )
     application = build_application(ENDPOINTS, services, Authenticators(access_token=authenticate), limits)
     client = await stack.enter_async_context(serving(application))
-    return Server(client, settings, database, accounts, sessions, filters, clock, changed, remote)
+    return Server(client, settings, database, services, clock, changed, remote)
+
+
+def _one(services: Iterable[object], kind: type[T]) -> T:
+    (found,) = (service for service in services if isinstance(service, kind))
+    return found
 
 
 @pytest.fixture

@@ -74,5 +74,5 @@ async def test_capabilities(start_server: StartServer) -> None:
     }
     assert capabilities["m.profile_fields"] == {"enabled": True}
     assert capabilities["m.set_displayname"] == capabilities["m.set_avatar_url"] == {"enabled": True}
-    for not_served in ("m.change_password", "m.3pid_changes", "m.get_login_token"):
+    for not_served in ("m.3pid_changes", "m.get_login_token"):
         assert capabilities[not_served] == {"enabled": False}

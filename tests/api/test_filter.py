@@ -11,7 +11,7 @@ import pytest
 
 from homeserver.core.errors import MatrixError
 from homeserver.core.filters import Filter
-from homeserver.services.filters import parse_room_event_filter
+from homeserver.services.filters import Filters, parse_room_event_filter
 
 from .conftest import Server
 
@@ -94,7 +94,7 @@ async def test_a_filter_must_be_canonical_and_small(server: Server) -> None:
 async def test_what_sync_is_given(server: Server) -> None:
     alice = await server.user("alice")
     filter_id = (await alice.post(FILTER, EXAMPLE)).ok()["filter_id"]
-    filters = server.filters
+    filters = server.service(Filters)
     assert await filters.resolve(alice.user_id, None) == Filter()
     stored = await filters.resolve(alice.user_id, filter_id)
     assert stored.room.timeline.limit == 10 and stored.room.state.lazy_load_members

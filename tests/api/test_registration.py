@@ -118,11 +118,6 @@ async def test_disabled_registration(start_server: StartServer) -> None:
     (await server.client.get(AVAILABLE + "alice")).refused(403, "M_FORBIDDEN")
 
 
-async def test_registration_that_needs_a_token_is_refused_yet(start_server: StartServer) -> None:
-    server = await start_server(registration_requires_token=True)
-    assert "token" in (await server.client.post(REGISTER, {})).refused(403, "M_FORBIDDEN")["error"]
-
-
 @pytest.mark.parametrize(
     "body", [{"username": 1}, {"password": []}, {"device_id": 3}, {"inhibit_login": "yes"}, {"auth": []}]
 )

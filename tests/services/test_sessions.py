@@ -11,7 +11,9 @@ import pytest
 
 from homeserver.core.errors import MatrixError
 from homeserver.services import sessions as sessions_module
-from homeserver.services.sessions import Sessions
+from homeserver.services.devices import Devices
+from homeserver.services.last_seen import LastSeen
+from homeserver.services.sessions import NewSession, Session, Sessions
 from homeserver.storage import accounts
 from homeserver.storage.accounts import Account
 from homeserver.storage.database import Database, Transaction
@@ -46,6 +48,11 @@ class World:
         self.now = 0
         self.database = Watched(database)
         self.sessions = Sessions(self.database, lambda: self.now)  # type: ignore[arg-type]
+        last_seen = LastSeen(database, lambda: self.now)
+        self.devices = Devices(self.database, self.sessions, last_seen)  # type: ignore[arg-type]
+
+    async def start(self, device_id: str | None = None) -> Session:
+        return await self.sessions.start(NewSession(user_id=ALICE, device_id=device_id))
 
     async def is_known(self, token: str) -> bool:
         try:
@@ -65,7 +72,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def test_a_token_is_looked_up_once_in_a_while(world: World) -> None:
-    session = await world.sessions.start(ALICE)
+    session = await world.start()
     for _ in range(5):
         assert await world.is_known(session.access_token)
     assert world.database.reads == 1
@@ -81,24 +88,24 @@ async def test_an_unknown_token_is_not_remembered(world: World) -> None:
 
 
 async def test_a_logout_is_noticed_at_once(world: World) -> None:
-    phone, laptop = await world.sessions.start(ALICE, "PHONE"), await world.sessions.start(ALICE, "LAPTOP")
+    phone, laptop = await world.start("PHONE"), await world.start("LAPTOP")
     assert await world.is_known(phone.access_token) and await world.is_known(laptop.access_token)
-    await world.sessions.end(await world.sessions.authenticate(phone.access_token))
+    await world.devices.log_out(await world.sessions.authenticate(phone.access_token))
     assert not await world.is_known(phone.access_token)
     assert await world.is_known(laptop.access_token)
-    await world.sessions.end_all(ALICE)
+    await world.devices.log_out_everywhere(ALICE)
     assert not await world.is_known(laptop.access_token)
 
 
 async def test_a_logout_while_a_token_is_looked_up(world: World) -> None:
-    session = await world.sessions.start(ALICE, "PHONE")
+    session = await world.start("PHONE")
     requester = await world.sessions.authenticate(session.access_token)
     world.now += sessions_module.CACHE_MS
     world.database.answered.clear()
     world.database.go_on.clear()
     under_way = asyncio.create_task(world.is_known(session.access_token))
     await world.database.answered.wait()
-    await world.sessions.end(requester)
+    await world.devices.log_out(requester)
     world.database.go_on.set()
     await under_way
     # What was read before the logout must not be remembered after it.
@@ -107,7 +114,7 @@ async def test_a_logout_while_a_token_is_looked_up(world: World) -> None:
 
 async def test_the_memory_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions_module, "MAX_CACHED", 2)
-    tokens = [(await world.sessions.start(ALICE)).access_token for _ in range(3)]
+    tokens = [(await world.start()).access_token for _ in range(3)]
     for token in tokens:
         assert await world.is_known(token)
     assert world.database.reads == 3

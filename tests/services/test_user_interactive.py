@@ -7,17 +7,20 @@ from typing import Any
 
 import pytest
 
-from homeserver.core.errors import forbidden
+from homeserver.core.errors import MatrixError, forbidden, limit_exceeded
 from homeserver.services import user_interactive
-from homeserver.services.user_interactive import AuthenticationRequired, UserInteractive
+from homeserver.services.user_interactive import AuthenticationRequired, UserInteractive, operation_key
 
 FOO, BAR, BAZ = "example.type.foo", "example.type.bar", "example.type.baz"
 FLOWS = [[FOO, BAR], [FOO, BAZ]]
 
 
-async def knows_the_secret(auth: Mapping[str, Any]) -> None:
+async def knows_the_secret(auth: Mapping[str, Any]) -> str:
+    if auth.get("example_credential") == "too often":
+        raise limit_exceeded("Too many tries", 1000)
     if auth.get("example_credential") != "verypoorsharedsecret":
         raise forbidden("Invalid credential")
+    return f"proof of {auth['type']}"
 
 
 STAGES = dict.fromkeys((FOO, BAR, BAZ), knows_the_secret)
@@ -50,7 +53,7 @@ class Client:
             assert body["flows"] == [{"stages": flow} for flow in FLOWS]
             self.session = body["session"]
             return body
-        assert done == self.session
+        assert done.session_id == self.session
         return {}
 
 
@@ -108,3 +111,51 @@ async def test_the_number_of_sessions_is_bounded(monkeypatch: pytest.MonkeyPatch
         await client.attempt(None, no_auth=True)
     client.session = first
     assert "completed" not in await client.attempt(None)
+
+
+async def test_what_the_stages_have_proved() -> None:
+    client = Client()
+    await client.attempt(FOO)
+    assert client.service.proofs(FOO) == [f"proof of {FOO}"] and client.service.proofs(BAR) == []
+    auth = {"session": client.session, "type": BAR, "example_credential": "verypoorsharedsecret"}
+    done = await client.service.authenticate("op", auth, FLOWS, STAGES)
+    assert done.proved == {FOO: f"proof of {FOO}", BAR: f"proof of {BAR}"}
+    client.service.finish(done.session_id)
+    assert client.service.proofs(FOO) == []
+
+
+async def test_too_many_tries_are_no_refused_proof() -> None:
+    client = Client()
+    with pytest.raises(MatrixError) as refused:
+        await client.attempt(FOO, "too often")
+    assert refused.value.status == 429
+
+
+async def test_a_stage_apart_from_the_operation() -> None:
+    client = Client()
+    await client.attempt(None, no_auth=True)
+    assert client.session is not None
+    assert client.service.awaits(client.session, FOO)
+    with pytest.raises(MatrixError, match="M_NOT_FOUND"):
+        client.service.awaits(client.session, BAR)
+    with pytest.raises(MatrixError, match="M_NOT_FOUND"):
+        client.service.awaits("unknown", FOO)
+    proof = {"type": FOO, "example_credential": "verypoorsharedsecret"}
+    with pytest.raises(MatrixError, match="M_FORBIDDEN"):
+        await client.service.attempt(client.session, FOO, {"type": FOO})
+    await client.service.attempt(client.session, FOO, proof)
+    assert not client.service.awaits(client.session, FOO)
+    with pytest.raises(MatrixError, match="M_UNRECOGNIZED"):
+        await client.service.attempt(client.session, FOO, proof)
+    assert (await client.attempt(None))["completed"] == [FOO]
+    client.now += user_interactive.SESSION_MS
+    with pytest.raises(MatrixError, match="M_NOT_FOUND"):
+        await client.service.attempt(client.session, BAR, proof)
+
+
+def test_the_key_of_an_operation_tells_its_parameters_apart() -> None:
+    key = operation_key("op", "@alice:test", {"a": 1, "b": "secret"})
+    assert key == operation_key("op", "@alice:test", {"b": "secret", "a": 1}) and "secret" not in key
+    others = [("other", "@alice:test", {"a": 1, "b": "secret"}), ("op", "@bob:test", {"a": 1, "b": "secret"})]
+    others += [("op", "@alice:test", {"a": 1}), ("op", "@alice:test", {})]
+    assert len({key, *(operation_key(*other) for other in others)}) == 5

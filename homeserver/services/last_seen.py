@@ -1,0 +1,87 @@
+"""When and from where devices were last seen: noted in memory, written together once in a while."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import replace
+
+from homeserver.core.requester import Requester
+from homeserver.services.clock import Clock
+from homeserver.storage import devices
+from homeserver.storage.database import Database, DatabaseError
+from homeserver.storage.devices import Device, Sighting
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 60.0
+"""Seconds between two writes."""
+MAX_NOTED = 20_000
+"""Sightings that are noted between two writes; more are left out."""
+MAX_USER_AGENT_LENGTH = 300
+
+
+class LastSeen:
+    """Notes which devices make requests."""
+
+    def __init__(self, database: Database, now_ms: Clock, interval: float = INTERVAL) -> None:
+        """`interval`: seconds between two writes."""
+        self._database = database
+        self._now_ms = now_ms
+        self._interval = interval
+        self._noted: dict[tuple[str, str], Sighting] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def note(self, requester: Requester, ip: str, user_agent: str | None) -> None:
+        """A device has made a request."""
+        if requester.device_id is None:
+            return
+        key = (requester.user_id, requester.device_id)
+        if key in self._noted or len(self._noted) < MAX_NOTED:
+            agent = None if user_agent is None else _storable(user_agent)
+            self._noted[key] = Sighting(*key, self._now_ms(), _storable(ip), agent)
+
+    def newest(self, user_id: str, device: Device) -> Device:
+        """The device with what has been noted of it since the last write."""
+        noted = self._noted.get((user_id, device.device_id))
+        if noted is None:
+            return device
+        return replace(
+            device,
+            last_seen_ts=noted.ts,
+            last_seen_ip=noted.ip,
+            last_seen_user_agent=noted.user_agent,
+        )
+
+    async def write(self) -> None:
+        """Write what has been noted."""
+        noted = list(self._noted.values())
+        self._noted.clear()
+        if noted:
+            await self._database.write(lambda tx: devices.seen(tx, noted))
+
+    async def start(self) -> None:
+        """Write once in a while, until `stop`."""
+        self._task = asyncio.create_task(self._write_for_ever())
+
+    async def stop(self) -> None:
+        """Write what has been noted, and no more."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            await self.write()
+
+    async def _write_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval)
+            try:
+                await self.write()
+            except DatabaseError as error:
+                log.warning("when devices were last seen could not be written: %s", error)
+
+
+def _storable(text: str) -> str:
+    """A header's value as it can be stored: aiohttp hands bytes that are not UTF-8 through as lone surrogates."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")[:MAX_USER_AGENT_LENGTH]
