@@ -15,6 +15,7 @@ OLDER_NAMES = {
 NOT_YET_EFFECTIVE = frozenset(
     {
         "app_service_config_files",
+        "max_upload_size",
         "media_store_path",
         "rc_admin_redaction",
         "rc_federation",

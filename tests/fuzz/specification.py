@@ -124,7 +124,8 @@ TOKEN_ERRORS = ("M_MISSING_TOKEN", "M_UNKNOWN_TOKEN", "M_USER_LOCKED")
 def wrong_in(endpoint: Endpoint, status: int, body: Any) -> list[str]:
     """Where an answer is not as the specification says; empty where it is, or says nothing."""
     if status == 401 and body.get("errcode") in TOKEN_ERRORS:
-        return []  # of every endpoint that takes an access token; what is listed as its 401 is an authentication that is not complete
+        # Of every endpoint that takes an access token; what is listed as its 401 is an incomplete authentication.
+        return []
     validator = _validator(endpoint, status)
     if validator is None:
         return []
