@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from homeserver.core.errors import bad_json, forbidden, invalid_param, not_found, user_suspended
+from homeserver.core.errors import bad_json, forbidden, invalid_param, not_found, unknown, user_suspended
 from homeserver.core.events import Event
 from homeserver.core.identifiers import is_valid_event_id
 from homeserver.core.power_levels import CREATE, POWER_LEVELS, power_levels_of
 from homeserver.core.requester import Requester
+from homeserver.core.server_acl import server_acl_refusal
 from homeserver.services.directory import CANONICAL_ALIAS, Directory
 from homeserver.services.identity import Identity
 from homeserver.services.membership import Membership
@@ -26,7 +27,9 @@ from homeserver.storage.database import Database, Transaction
 from homeserver.storage.rooms import Room
 
 MAX_TRANSACTION_ID_BYTES = 255
+MESSAGE = "m.room.message"
 REDACTION = "m.room.redaction"
+SERVER_ACL = "m.room.server_acl"
 
 
 class RoomSending:
@@ -71,6 +74,8 @@ class RoomSending:
                 raise bad_json("A redaction names the event to redact - at `$.redacts`")
             rest = {key: value for key, value in content.items() if key != "redacts"}
             return await self._redact(requester, room_id, str(target), rest, transaction)
+        if event_type == MESSAGE:
+            _check_message(content)
         draft = Draft(requester.user_id, event_type, content)
 
         async def check(tx: Transaction, room: Room) -> None:
@@ -83,7 +88,7 @@ class RoomSending:
     ) -> str:
         """Set state; returns the ID of the event, which is the present one when that says the same already.
 
-        Raises MatrixError as `message` does, and M_BAD_ALIAS.
+        Raises MatrixError as `message` does, M_BAD_ALIAS, and M_UNKNOWN for a server ACL that keeps this server out.
         """
         user_id = requester.user_id
         if event_type == CREATE[0]:
@@ -92,6 +97,8 @@ class RoomSending:
             return await self._membership.set_state(user_id, room_id, state_key, content)
         if event_type == CANONICAL_ALIAS and state_key == "":
             await self._check_canonical_alias(user_id, room_id, content)
+        if event_type == SERVER_ACL and state_key == "":
+            self._check_server_acl(content)
         return await self._timeline.send(room_id, Draft(user_id, event_type, content, state_key))
 
     async def redaction(
@@ -147,6 +154,14 @@ class RoomSending:
         if not levels.can_redact_others(requester.user_id):
             raise forbidden(f"Redacting what others sent needs power level {levels.redact} in this room")
 
+    def _check_server_acl(self, content: Mapping[str, Any]) -> None:
+        """Keeps moderators from shutting out their own server: nobody there could undo it, or ever take part again."""
+        refusal = server_acl_refusal(content, self._identity.server_name)
+        if refusal:
+            raise unknown(
+                f"This would keep your own server, {self._identity.server_name}, out of the room", 400
+            )
+
     async def _check_canonical_alias(self, user_id: str, room_id: str, content: Mapping[str, Any]) -> None:
         """Leaves those to the room's rules who may not set it: nobody is asked on their behalf."""
 
@@ -163,6 +178,16 @@ class RoomSending:
         may_set, current = await self._database.read(work)
         if may_set:
             await self._directory.check_canonical(room_id, content, current.content if current else {})
+
+
+def _check_message(content: Mapping[str, Any]) -> None:
+    """ "Homeservers SHOULD reject `m.room.message` events which don't have a `msgtype` key, or which don't have a textual `body`".
+
+    Spec: https://spec.matrix.org/v1.19/client-server-api/#server-behaviour
+    """
+    for key in ("msgtype", "body"):
+        if not isinstance(content.get(key), str):
+            raise bad_json(f"A message has a text as its {key} - at `$.{key}`")
 
 
 def _transaction(requester: Requester, endpoint: str, transaction_id: str) -> ClientTransaction:

@@ -35,8 +35,8 @@ class RoomSummary:
         if found is None:
             raise not_found("Room not found.")
         answer = dict(found.summary.entry)
-        if found.membership is not None:
-            answer["membership"] = found.membership
+        if user_id is not None:
+            answer["membership"] = found.membership or "leave"
         return answer
 
     async def _room(self, user_id: str | None, room_id_or_alias: str) -> tuple[str, list[str]]:

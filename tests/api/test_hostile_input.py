@@ -84,13 +84,17 @@ async def test_odd_state_and_messages_are_read_again(rooms: RoomServer) -> None:
     odd = {"name": 7, "alias": [], "topic": {}, "url": None, "guest_access": {}, "m.topic": {"m.text": [7]}}
     for kind in (
         "m.room.name", "m.room.topic", "m.room.avatar", "m.room.guest_access", "m.room.encryption",
-        "m.room.history_visibility", "m.room.server_acl", "m.room.tombstone", "m.room.pinned_events",
+        "m.room.history_visibility", "m.room.tombstone", "m.room.pinned_events",
     ):  # fmt: skip
         (await rooms.alice.set_state(room_id, kind, odd)).ok()
     (await rooms.alice.set_state(room_id, "m.room.canonical_alias", {"alias": None, "x": 1})).ok()
     (await rooms.alice.set_state(room_id, "m.room.join_rules", {"join_rule": 7})).ok()
+    acl = {"allow": ["*", 7], "deny": {}, "allow_ip_literals": []}
+    (await rooms.alice.set_state(room_id, "m.room.server_acl", acl)).ok()
+    message = {"msgtype": "", "body": ""}
     for content in ({"m.relates_to": 7}, {"url": 7}, {"\0": "\0"}, {"body": "x" * 60_000}):
-        (await rooms.alice.send(room_id, content)).ok()
+        (await rooms.alice.send(room_id, {**message, **content})).ok()
+        (await rooms.alice.send(room_id, content, "org.example")).ok()
     (await rooms.alice.put(f"/directory/list/room/{quote(room_id)}", {})).ok()
     path = f"/rooms/{quote(room_id)}"
     for tail in ("/state", "/members", "/joined_members", "/aliases", "/messages?dir=b", "/messages?dir=f"):

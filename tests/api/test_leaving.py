@@ -20,7 +20,7 @@ async def test_who_leaves_sees_the_room_as_it_was(rooms: RoomServer) -> None:
     assert [event["event_id"] for event in page["chunk"]][1:] == [seen]
     (await rooms.bob.get(f"/rooms/{quote(room_id)}/event/{quote(seen)}")).ok()
     (await rooms.bob.get(f"/rooms/{quote(room_id)}/event/{quote(hidden)}")).refused(404, "M_NOT_FOUND")
-    (await rooms.bob.send(room_id, {"body": "still here?"})).refused(403, "M_FORBIDDEN")
+    (await rooms.bob.send(room_id, {"msgtype": "m.text", "body": "still here?"})).refused(403, "M_FORBIDDEN")
 
 
 async def test_leaving_twice_is_no_error(rooms: RoomServer) -> None:

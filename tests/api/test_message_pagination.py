@@ -125,7 +125,7 @@ async def test_tokens_of_any_size_do_no_harm(rooms: RoomServer) -> None:
 async def test_filters(rooms: RoomServer) -> None:
     room_id = await filled(rooms)
     await rooms.bob.join(room_id)
-    await rooms.bob.send(room_id, {"body": "picture", "url": "mxc://ours.test/x"})
+    await rooms.bob.send(room_id, {"msgtype": "m.image", "body": "picture", "url": "mxc://ours.test/x"})
     for number in range(30):
         await rooms.alice.send(room_id, {"n": number}, "x.noise")
 

@@ -355,7 +355,7 @@ async def test_no_thread_starts_in_a_thread(rooms: RoomServer) -> None:
     root = await alice.say(room_id, "root")
     child = await relate(alice, room_id, "m.thread", root)
     reply = {"m.relates_to": {"m.in_reply_to": {"event_id": root}}}
-    reply_id = (await alice.send(room_id, {"body": "a reply", **reply})).ok()["event_id"]
-    (await alice.send(room_id, relates("m.thread", child))).refused(400, "M_UNKNOWN")
-    (await alice.send(room_id, relates("m.thread", reply_id))).ok()
-    (await alice.send(room_id, relates("m.thread", "$unknown"))).ok()
+    reply_id = (await alice.send(room_id, {"msgtype": "m.text", "body": "a reply", **reply})).ok()["event_id"]
+    (await alice.send(room_id, relates("m.thread", child), "org.example")).refused(400, "M_UNKNOWN")
+    (await alice.send(room_id, relates("m.thread", reply_id), "org.example")).ok()
+    (await alice.send(room_id, relates("m.thread", "$unknown"), "org.example")).ok()

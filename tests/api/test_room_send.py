@@ -9,14 +9,14 @@ import pytest
 from tests.support.room_server import ALICE, RoomServer
 
 
-def path(room_id: str, transaction: str = "1", kind: str = "m.room.message") -> str:
+def path(room_id: str, transaction: str = "1", kind: str = "org.example") -> str:
     return f"/rooms/{quote(room_id)}/send/{quote(kind, safe='')}/{quote(transaction, safe='')}"
 
 
 async def test_a_message_is_sent_and_read(rooms: RoomServer) -> None:
     room_id = await rooms.alice.create()
     content = {"msgtype": "m.text", "body": "hello", "n": -(2**53) + 1, "nested": [{"a": None}]}
-    event_id = (await rooms.alice.put(path(room_id), content)).ok()["event_id"]
+    event_id = (await rooms.alice.put(path(room_id, kind="m.room.message"), content)).ok()["event_id"]
     event = (await rooms.alice.get(f"/rooms/{quote(room_id)}/event/{quote(event_id)}")).ok()
     assert event["content"] == content
     assert (event["type"], event["sender"], event["room_id"]) == ("m.room.message", ALICE, room_id)
@@ -149,3 +149,19 @@ async def test_a_redaction_of_nothing_is_refused(rooms: RoomServer) -> None:
     (await rooms.alice.send(room_id, {"redacts": 7}, "m.room.redaction")).refused(400, "M_BAD_JSON")
     answer = await rooms.alice.send(room_id, {"redacts": "$nothing"}, "m.room.redaction")
     answer.refused(404, "M_NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"body": "x"},
+        {"msgtype": "m.text"},
+        {"msgtype": "m.text", "body": 7},
+        {"msgtype": [], "body": "x"},
+    ],
+)
+async def test_messages_that_are_none(rooms: RoomServer, content: dict[str, Any]) -> None:
+    room_id = await rooms.alice.create()
+    (await rooms.alice.send(room_id, content)).refused(400, "M_BAD_JSON")
+    (await rooms.alice.send(room_id, content, "m.room.encrypted")).ok()

@@ -185,3 +185,11 @@ async def test_content_before_that_no_64_bits_hold(rooms: RoomServer) -> None:
     await rooms.services.database.write(enlarge)
     event = (await rooms.alice.get(f"/rooms/{quote(room_id)}/event/{quote(second)}")).ok()
     assert event["unsigned"]["prev_content"] == {"n": 2**70}
+
+
+async def test_nobody_shuts_out_the_own_server(rooms: RoomServer) -> None:
+    room_id = await rooms.alice.create()
+    for acl in ({}, {"allow": ["theirs.test"]}, {"allow": ["*"], "deny": ["ours.*"]}):
+        (await rooms.alice.set_state(room_id, "m.room.server_acl", acl)).refused(400, "M_UNKNOWN")
+    acl = {"allow": ["*"], "deny": ["evil.test"], "allow_ip_literals": False}
+    (await rooms.alice.set_state(room_id, "m.room.server_acl", acl)).ok()

@@ -205,7 +205,9 @@ async def test_no_timeline_at_all(rooms: RoomServer) -> None:
 
 async def test_event_fields_and_format(rooms: RoomServer) -> None:
     room_id = await rooms.alice.create()
-    (await rooms.alice.send(room_id, {"body": "x", "m.relates_to": {"a": 1, "b": 2}})).ok()
+    (
+        await rooms.alice.send(room_id, {"msgtype": "m.text", "body": "x", "m.relates_to": {"a": 1, "b": 2}})
+    ).ok()
     wanted = {"event_fields": ["type", "content.body", "content.m\\.relates_to.a", "content.none", "x.y"]}
     fields = await rooms.alice.sync(filter=json.dumps(wanted))
     event = fields["rooms"]["join"][room_id]["timeline"]["events"][-1]

@@ -78,10 +78,14 @@ BODIES: dict[str, tuple[bytes, int, str]] = {
     "deeply nested": (b'{"n":' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400, "M_NOT_JSON"),
     "nested beyond the limit": (b'{"n":' + compact(deep(300)) + b"}", 400, "M_NOT_JSON"),
     "oversized": (b'{"body":"' + b"x" * LARGE + b'"}', 413, "M_TOO_LARGE"),
-    "an event that is too large": (b'{"body":"' + b"x" * 70_000 + b'"}', 413, "M_TOO_LARGE"),
-    "a float": (b'{"n":1.5}', 400, "M_BAD_JSON"),
-    "a huge integer": (b'{"n":9007199254740992}', 400, "M_BAD_JSON"),
-    "an enormous integer": (b'{"n":1' + b"0" * 4_000 + b"}", 400, "M_BAD_JSON"),
+    "an event that is too large": (
+        b'{"msgtype":"m.text","body":"' + b"x" * 70_000 + b'"}',
+        413,
+        "M_TOO_LARGE",
+    ),
+    "a float": (b'{"msgtype":"m.text","body":"","n":1.5}', 400, "M_BAD_JSON"),
+    "a huge integer": (b'{"msgtype":"m.text","body":"","n":9007199254740992}', 400, "M_BAD_JSON"),
+    "an enormous integer": (b'{"msgtype":"m.text","body":"","n":1' + b"0" * 4_000 + b"}", 400, "M_BAD_JSON"),
 }
 
 
@@ -120,7 +124,7 @@ async def test_what_is_nested_too_deep_for_other_servers_is_refused(
     alice, room = await joined(ours, peer)
     statuses = []
     for levels in range(170, 201):
-        answer = await alice.put(send_path(room.room_id), {"n": deep(levels - 2)})
+        answer = await alice.put(send_path(room.room_id, event_type="org.example"), {"n": deep(levels - 2)})
         statuses.append(answer.status)
         if answer.status == 200:
             for path in (

@@ -23,10 +23,12 @@ async def events_of(client: Client, room_id: str, event_type: str) -> list[str]:
 async def test_the_same_transaction_id_many_times_is_one_event(ours: WholeServer) -> None:
     alice = await ours.register("alice")
     room_id = await create_room(alice)
-    path = send_path(room_id, "the-same")
-    answers = await asyncio.gather(*(alice.put(path, {"body": "once"}) for _ in range(MANY)))
+    path = send_path(room_id, "the-same", "org.example")
+    answers = await asyncio.gather(
+        *(alice.put(path, {"msgtype": "m.text", "body": "once"}) for _ in range(MANY))
+    )
     (event_id,) = {answer.ok()["event_id"] for answer in answers}
-    assert await events_of(alice, room_id, "m.room.message") == [event_id]
+    assert await events_of(alice, room_id, "org.example") == [event_id]
 
 
 async def test_the_same_transaction_id_on_two_devices_is_two_events(ours: WholeServer) -> None:
@@ -39,10 +41,10 @@ async def test_the_same_transaction_id_on_two_devices_is_two_events(ours: WholeS
     answer = (await ours.client.post(f"{V3}/login", login)).ok()
     other = alice.with_token(answer["access_token"], alice.user_id, answer["device_id"])
     room_id = await create_room(alice)
-    path = send_path(room_id, "the-same")
+    path = send_path(room_id, "the-same", "org.example")
     answers = await asyncio.gather(*(who.put(path, {}) for who in (alice, other) for _ in range(10)))
     assert len({answer.ok()["event_id"] for answer in answers}) == 2
-    assert len(await events_of(alice, room_id, "m.room.message")) == 2
+    assert len(await events_of(alice, room_id, "org.example")) == 2
 
 
 async def test_many_senders_at_once(ours: WholeServer) -> None:
