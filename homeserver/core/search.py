@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from homeserver.core.stemming import stem
+from homeserver.core.topics import plain_topic
 
 BODY: Final = "content.body"
 NAME: Final = "content.name"
@@ -77,7 +78,7 @@ def searched_text(event_type: str, content: Mapping[str, Any]) -> str:
         return _text(content.get("name"))
     if event_type == SEARCHED_TYPES[TOPIC]:
         # "content.topic as well as the body of the text/plain representation in content['m.topic']"
-        topic, plain = _text(content.get("topic")), _plain_topic(content.get("m.topic"))
+        topic, plain = _text(content.get("topic")), plain_topic(content)
         return topic if plain == topic else f"{topic}\n{plain}"
     return ""
 
@@ -129,15 +130,3 @@ def _is_accent(character: str) -> bool:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _plain_topic(block: Any) -> str:
-    """The text/plain representation of an m.topic content block: m.text holds representations, plain where they do not say."""
-    texts = block.get("m.text") if isinstance(block, Mapping) else None
-    for representation in texts if isinstance(texts, list | tuple) else ():
-        if (
-            isinstance(representation, Mapping)
-            and representation.get("mimetype", "text/plain") == "text/plain"
-        ):
-            return _text(representation.get("body"))
-    return ""

@@ -12,13 +12,13 @@ from typing import Any
 
 import msgspec
 
-from homeserver.core.errors import invalid_param
 from homeserver.core.requester import Requester
 from homeserver.core.stream_tokens import stream_token
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.event_access import SeenEvent, access, visible
 from homeserver.services.ignored_users import Unwanted, unwanted_by
 from homeserver.services.notifier import Notifier
+from homeserver.services.reached import check_reached
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
 from homeserver.storage import memberships, positions
@@ -87,9 +87,7 @@ class EventStream:
             await self._notifier.wait(batch.topics, after=after, timeout_ms=left_ms)
 
     async def _start(self, since: int | None) -> int:
-        position = await self._database.read(positions.current)
-        if since is not None and since > position:
-            raise invalid_param("The token is newer than anything on this server: begin again without it")
+        position = await self._database.read(lambda tx: check_reached(tx, since))
         return position if since is None else since
 
     async def _batch(self, tx: Transaction, requester: Requester, after: int, room_id: str | None) -> _Batch:

@@ -16,6 +16,7 @@ from homeserver.core.state_map import Digest
 from homeserver.core.stream_tokens import Place, parse_token
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.event_access import Access, access, joined_room
+from homeserver.services.reached import check_reached
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
 from homeserver.storage import memberships, rooms
@@ -85,6 +86,7 @@ class Members:
         if place is None:
             return may.state
         if isinstance(place, int):
+            await check_reached(tx, place)
             position = place if may.until is None else min(place, may.until)
             return await rooms.state_at_position(tx, may.room.room_nid, position)
         before = await stored_events.page(tx, may.room.room_nid, start=place, backwards=True, limit=1)

@@ -26,6 +26,7 @@ from homeserver.services.client_events import ClientEvents
 from homeserver.services.event_access import Access, SeenEvent, access
 from homeserver.services.history_walk import HistoryWalker, Walk, place_beside
 from homeserver.services.ignored_users import ignored_users
+from homeserver.services.reached import check_reached
 from homeserver.services.room_reads import visible_event
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
@@ -168,6 +169,7 @@ class Pagination:
         if request.start:
             position = parse_token(request.start)
             if request.backwards and not isinstance(position, Place):
+                await check_reached(tx, position)
                 return request.start, newest_place(position)
             return request.start, await self._at(tx, may, request.start)
         if not request.backwards:
@@ -179,6 +181,7 @@ class Pagination:
         place = parse_token(token)
         if isinstance(place, Place):
             return place
+        await check_reached(tx, place)
         return await stored_events.place_at_position(tx, may.room.room_nid, place)
 
     async def _senders(self, tx: Transaction, may: Access, events: Sequence[SeenEvent]) -> list[msgspec.Raw]:

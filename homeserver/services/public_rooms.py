@@ -6,7 +6,7 @@ Spec: https://spec.matrix.org/v1.19/client-server-api/#published-room-directory
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
@@ -16,6 +16,7 @@ from homeserver.core.errors import forbidden, invalid_param, not_found
 from homeserver.core.events import Event, StateKey
 from homeserver.core.identifiers import is_valid_mxc, is_valid_room_alias, is_valid_server_name
 from homeserver.core.requester import Requester
+from homeserver.core.topics import plain_topic
 from homeserver.core.visibility import HistoryVisibility
 from homeserver.services.directory import may_set_aliases
 from homeserver.services.identity import Identity
@@ -198,7 +199,8 @@ def room_entry(room: Room, joined: int, state: Mapping[StateKey, Event]) -> dict
     avatar = content.get(AVATAR, {}).get("url")
     described = {
         "name": content.get(NAME, {}).get("name"),
-        "topic": _plain_topic(content.get(TOPIC, {})),
+        # "Omitted if no `text/plain` mimetype exists in m.room.topic."
+        "topic": plain_topic(content.get(TOPIC, {})),
         "canonical_alias": alias if is_valid_room_alias(alias) else None,
         "avatar_url": avatar if is_valid_mxc(avatar) else None,
         "join_rule": content.get(JOIN_RULES, {}).get("join_rule"),
@@ -206,17 +208,6 @@ def room_entry(room: Room, joined: int, state: Mapping[StateKey, Event]) -> dict
     }
     entry.update((key, value) for key, value in described.items() if isinstance(value, str) and value)
     return entry
-
-
-def _plain_topic(content: Mapping[str, Any]) -> Any:
-    """ "The plain text topic of the room. Omitted if no `text/plain` mimetype exists in m.room.topic." """
-    block = content.get("m.topic")
-    texts = block.get("m.text") if isinstance(block, Mapping) else None
-    for text in texts if isinstance(texts, Sequence) and not isinstance(texts, str) else ():
-        # "Text in plain text (`text/plain`) when no mimetype is given."
-        if isinstance(text, Mapping) and text.get("mimetype", "text/plain") == "text/plain":
-            return text.get("body")
-    return content.get("topic")
 
 
 def _matches(entry: Mapping[str, Any], query: RoomsQuery) -> bool:

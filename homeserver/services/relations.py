@@ -13,6 +13,7 @@ from homeserver.core.stream_tokens import BEGINNING, Place, newest_place, parse_
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.event_access import SeenEvent, visible
 from homeserver.services.ignored_users import ignored_users
+from homeserver.services.reached import check_reached
 from homeserver.services.room_reads import visible_event
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
@@ -116,6 +117,7 @@ async def _start(tx: Transaction, room_nid: int, request: RelationsRequest) -> P
     if request.start:
         position = parse_token(request.start)
         if request.backwards and not isinstance(position, Place):
+            await check_reached(tx, position)
             return newest_place(position)
         return await _at(tx, room_nid, request.start)
     return newest_place(await positions.current(tx)) if request.backwards else BEGINNING
@@ -125,6 +127,7 @@ async def _at(tx: Transaction, room_nid: int, token: str) -> Place:
     place = parse_token(token)
     if isinstance(place, Place):
         return place
+    await check_reached(tx, place)
     return await stored_events.place_at_position(tx, room_nid, place)
 
 

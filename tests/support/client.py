@@ -97,6 +97,17 @@ class Client:
         return await self.request("DELETE", target, **options)
 
 
+def no_news(next_batch: str) -> dict[str, Any]:
+    """What /sync answers to a request with `since` when there is nothing to tell."""
+    return {
+        "next_batch": next_batch,
+        "to_device": {"events": []},
+        "device_lists": {"changed": [], "left": []},
+        "device_one_time_keys_count": {},
+        "device_unused_fallback_key_types": [],
+    }
+
+
 class _Server(TestServer):
     """A test server that runs the application as the server does."""
 

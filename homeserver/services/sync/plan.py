@@ -30,7 +30,7 @@ class PlannedRoom:
 
 @dataclass(slots=True)
 class Plan:
-    """The rooms of each section of the answer, and all rooms that the user is joined to (to be woken by them).
+    """The rooms of each section of the answer, and the joined rooms that the filter lets through (to be woken by them).
 
     outside: invites and knocks, and what ended them, that the rooms' graphs do not tell us of. account_data: what belongs to no
     room.
@@ -51,8 +51,8 @@ async def plan(reader: Reader) -> Plan:
     request = reader.request
     since, wanted = request.since, request.filter.room
     mine = await memberships.of_user(reader.tx, reader.user_id, ("join",))
-    made.watched = [membership.room_id for membership in mine]
     shown = [membership for membership in mine if wanted.allows_room(membership.room_id)]
+    made.watched = [membership.room_id for membership in shown]
     if since is None or request.full_state:
         changed = {membership.room_nid for membership in shown}
     else:

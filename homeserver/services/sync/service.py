@@ -4,18 +4,19 @@ import asyncio
 from collections.abc import Collection
 from typing import Any
 
-from homeserver.core.errors import invalid_param
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.ignored_users import unwanted_by
 from homeserver.services.notifier import Notifier
+from homeserver.services.reached import check_reached
 from homeserver.services.room_state import RoomStates
+from homeserver.services.sync.devices import device_sections
 from homeserver.services.sync.lazy_members import SentMembers
 from homeserver.services.sync.plan import plan
 from homeserver.services.sync.request import Reader, SyncRequest
 from homeserver.services.sync.room import joined_room, left_room
 from homeserver.services.sync.stripped import invited_room, knocked_room, outside_room
 from homeserver.services.typing_users import TypingNews, TypingUsers
-from homeserver.storage import positions, rooms
+from homeserver.storage import rooms
 from homeserver.storage.database import Database, Transaction
 
 MAX_TIMEOUT_MS = 10 * 60 * 1000
@@ -68,12 +69,7 @@ class Sync:
         """One reading: the answer, the reader it was made with, and the rooms that can bring news."""
 
         async def work(tx: Transaction) -> tuple[dict[str, Any], Reader, list[str]]:
-            position = await positions.current(tx)
-            if request.since is not None and request.since > position:
-                raise invalid_param(
-                    "The since token is newer than anything on this server (was its database restored from a backup?):"
-                    " sync again without it"
-                )
+            position = await check_reached(tx, request.since)
             unwanted = await unwanted_by(tx, request.requester.user_id)
             reader = Reader(
                 tx, request, position, self._states, self._events, typing, unwanted, known_members
@@ -111,7 +107,7 @@ async def _answer(tx: Transaction, reader: Reader) -> tuple[dict[str, Any], list
     for record in made.outside:
         name, body = outside_room(reader, record)
         sections[name][record.room_id] = body
-    answer: dict[str, Any] = {"next_batch": str(reader.next_batch)}
+    answer: dict[str, Any] = {"next_batch": str(reader.next_batch), **device_sections(reader)}
     if made.account_data:
         answer["account_data"] = {"events": made.account_data}
     filled = {name: section for name, section in sections.items() if section}
