@@ -105,6 +105,9 @@ async def test_limits(rooms: RoomServer) -> None:
         ({"dir": "b", "from": "nonsense"}, "M_INVALID_PARAM"),
         ({"dir": "b", "from": "t99999999999999999999_1"}, "M_INVALID_PARAM"),
         ({"dir": "b", "to": "s1_2_3"}, "M_INVALID_PARAM"),
+        ({"dir": "b", "from": "s999999999999999999"}, "M_INVALID_PARAM"),
+        ({"dir": "f", "from": "s999999999999999999"}, "M_INVALID_PARAM"),
+        ({"dir": "b", "to": "s999999999999999999"}, "M_INVALID_PARAM"),
         ({"dir": "b", "filter": "{"}, "M_NOT_JSON"),
         ({"dir": "b", "filter": '{"types": 7}'}, "M_BAD_JSON"),
     ],
@@ -116,7 +119,7 @@ async def test_queries_that_are_refused(rooms: RoomServer, query: dict[str, Any]
 
 async def test_tokens_of_any_size_do_no_harm(rooms: RoomServer) -> None:
     room_id = await filled(rooms, 2)
-    for token in ("s0", "s999999999999999999", "t0_0", "t9223372036854775807_999999999999999999", "t0_-1"):
+    for token in ("s0", "t0_0", "t9223372036854775807_999999999999999999", "t0_-1"):
         for direction in ("b", "f"):
             await rooms.alice.messages(room_id, dir=direction, start=token, to=token)
             await rooms.alice.messages(room_id, dir=direction, start=token)
