@@ -12,6 +12,7 @@ from homeserver.services.invitations import Invitations
 from homeserver.services.member_profiles import MemberProfiles
 from homeserver.services.membership import Membership
 from homeserver.services.mutual_rooms import MutualRooms
+from homeserver.services.profile_propagation import ProfilePropagation
 from homeserver.services.profiles import Profiles
 from homeserver.services.push_rules import PushRules
 from homeserver.services.remote_directory import RemoteDirectory
@@ -23,6 +24,8 @@ from homeserver.services.room_creation import RoomCreation
 from homeserver.services.room_upgrades import RoomUpgrades
 from homeserver.services.turn_server import TurnServer
 from homeserver.services.user_writes import UserWrites
+from homeserver.services.user_directory import UserDirectory
+from homeserver.services.user_directory_index import UserDirectoryIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class People:
     profiles: Profiles
     creation: RoomCreation
     upgrades: RoomUpgrades
+    index: UserDirectoryIndex
 
 
 def build_people(base: Base, graph: Graph) -> People:
@@ -63,16 +67,24 @@ def build_people(base: Base, graph: Graph) -> People:
         identity,
         replaced.carry_over,
     )
+    propagation = ProfilePropagation(database, timeline, member_profiles)
+    index = UserDirectoryIndex(database, states, identity)
+    base.observers.append(index.committed)
+    for work in (propagation.work, index.work):
+        work.start()
+        base.stack.push_async_callback(work.stop)
+
+    async def profile_changed(user_id: str) -> None:
+        await propagation.changed(user_id)
+        index.work.wake()
+
     profiles = Profiles(
-        database,
-        identity.server_name,
-        on_change=membership.profile_changed,
-        remote=remote_directory.profile,
+        database, identity.server_name, on_change=profile_changed, remote=remote_directory.profile
     )
     version = str(base.settings.rooms.default_room_version)
     creation = RoomCreation(timeline, invitations, member_profiles, identity, now_ms, version)
     upgrades = RoomUpgrades(database, states, timeline, member_profiles, replaced)
-    return People(directory, invitations, membership, profiles, creation, upgrades)
+    return People(directory, invitations, membership, profiles, creation, upgrades, index)
 
 
 def people_services(base: Base, graph: Graph, people: People) -> list[object]:
@@ -88,4 +100,5 @@ def people_services(base: Base, graph: Graph, people: People) -> list[object]:
         Reports(database, states, base.identity, now_ms),
         ReportReview(database, states),
         TurnServer(base.settings.voip, now_ms),
+        UserDirectory(database, base.settings.people.user_directory, people.index),
     ]

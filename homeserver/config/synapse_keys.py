@@ -33,9 +33,7 @@ NOT_YET_EFFECTIVE = frozenset(
         "rc_presence.per_user",
         "rc_third_party_invite",
         "url_preview_enabled",
-        "user_directory",
         "server_notices",
-        "rc_user_directory",
     }
 )
 """Keys that are checked when the file is read and do nothing yet."""

@@ -3,9 +3,12 @@
 Spec: https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+from homeserver.core.events import Event, StateKey
 
 
 class HistoryVisibility(Enum):
@@ -25,6 +28,19 @@ class HistoryVisibility(Enum):
         """
         value = content.get("history_visibility") if hasattr(content, "get") else None
         return next((member for member in cls if member.value == value), cls.SHARED)
+
+
+JOIN_RULES: StateKey = ("m.room.join_rules", "")
+VISIBILITY: StateKey = ("m.room.history_visibility", "")
+OPENNESS = frozenset({JOIN_RULES, VISIBILITY})
+"""The entries of a room's state that say whether all the world may join or read it."""
+
+
+def is_open(state: Mapping[StateKey, Event]) -> bool:
+    """Whether all the world may join or read a room. state: the entries OPENNESS, as far as the room has them."""
+    rule = state[JOIN_RULES].content.get("join_rule") if JOIN_RULES in state else None
+    visibility = HistoryVisibility.of(state[VISIBILITY].content if VISIBILITY in state else None)
+    return rule == "public" or visibility is HistoryVisibility.WORLD_READABLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -247,17 +247,6 @@ class Membership:
         mine = await self._database.read(lambda tx: memberships.of_user(tx, user_id, ("join",)))
         return [membership.room_id for membership in mine]
 
-    async def profile_changed(self, user_id: str) -> None:
-        """Bring the user's member events up to date with a changed profile, in each room the user is joined to."""
-        fields = await self._profiles.fields(user_id)
-        for room_id in await self.joined_rooms(user_id):
-            content = {**fields, "membership": "join"}
-            try:
-                await self._timeline.send(room_id, Draft(user_id, MEMBER, content, user_id))
-            except MatrixError as refused:
-                if refused.errcode != "M_FORBIDDEN":
-                    raise
-
     async def _is_invited_to_ours(self, tx: Transaction, room_id: str, user_id: str) -> bool:
         """Whether the user holds an invite to a room that we are in, of which that room does not know here."""
         outside = await out_of_room.get(tx, user_id, room_id)

@@ -13,7 +13,8 @@ from homeserver.core.canonical_json import CanonicalJSONError, encode_canonical
 from homeserver.core.errors import MatrixError, bad_json, forbidden, invalid_param, missing_param, not_found
 from homeserver.core.identifiers import domain_of, is_valid_mxc, is_valid_user_id
 from homeserver.core.requester import Requester
-from homeserver.storage import accounts, profiles
+from homeserver.services.member_profiles import MEMBER_FIELDS
+from homeserver.storage import accounts, profile_propagations, profiles, user_directory
 from homeserver.storage.database import Database, Transaction
 
 DISPLAYNAME = "displayname"
@@ -29,7 +30,7 @@ _KEY = re.compile(r"avatar_url|displayname|m\.tz|[a-z][a-z0-9_]*(?:\.[a-z][a-z0-
 
 
 class ProfileListener(Protocol):
-    """Told, after it is stored, that a user's `displayname` or `avatar_url` has changed: it tells the user's
+    """Told, after it is stored, that a user's `displayname` or `avatar_url` has changed: somebody tells the user's
     rooms.
     """
 
@@ -122,6 +123,7 @@ class Profiles:
             if len(encode_canonical(profile)) > MAX_PROFILE_BYTES:
                 raise MatrixError("M_PROFILE_TOO_LARGE", "The profile would be larger than 64 KiB", 400)
             await profiles.set_field(tx, user_id, name, encoded)
+            await _mark_changed(tx, user_id, name)
             return True
 
         if await self._database.write(work):
@@ -138,11 +140,17 @@ class Profiles:
         await self._remove(user_id, name)
 
     async def _remove(self, user_id: str, name: str) -> None:
-        if await self._database.write(lambda tx: profiles.remove_field(tx, user_id, name)):
+        async def work(tx: Transaction) -> bool:
+            is_gone = await profiles.remove_field(tx, user_id, name)
+            if is_gone:
+                await _mark_changed(tx, user_id, name)
+            return is_gone
+
+        if await self._database.write(work):
             await self._changed(user_id, name)
 
     async def _changed(self, user_id: str, name: str) -> None:
-        if self._on_change is not None and name in (DISPLAYNAME, AVATAR_URL):
+        if self._on_change is not None and name in MEMBER_FIELDS:
             await self._on_change(user_id)
 
     def _is_local(self, user_id: str) -> bool:
@@ -163,6 +171,13 @@ class Profiles:
         # "Guest users may only modify their display name; other profile fields may not be changed."
         if requester.is_guest and name != DISPLAYNAME:
             raise MatrixError("M_GUEST_ACCESS_FORBIDDEN", "Guests can only change their display name", 403)
+
+
+async def _mark_changed(tx: Transaction, user_id: str, name: str) -> None:
+    """Have the user's rooms told of it, and the user be found by it."""
+    if name in MEMBER_FIELDS:
+        await profile_propagations.begin(tx, user_id)
+        await user_directory.users_changed(tx, [user_id])
 
 
 def check_key(name: str) -> None:

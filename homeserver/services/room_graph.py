@@ -17,12 +17,13 @@ from homeserver.core.events import Event, StateKey
 from homeserver.core.identifiers import is_valid_server_name
 from homeserver.core.power_levels import CREATE
 from homeserver.core.state_map import EMPTY, Digest
+from homeserver.core.visibility import OPENNESS
 from homeserver.services import event_store
 from homeserver.services.notifier import Arrival, Committed
 from homeserver.services.redactions import apply_redactions
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
-from homeserver.storage import memberships, outbox, positions, rooms
+from homeserver.storage import memberships, outbox, positions, rooms, user_directory
 from homeserver.storage.database import Transaction
 from homeserver.storage.events import EventStatus, NewEvent, StoredEvent
 from homeserver.storage.rooms import Room
@@ -404,6 +405,9 @@ class GraphWriter:
         await rooms.record_state(self._tx, self.room.room_nid, position, self.current_state)
         differing = await self._states.changes(self._tx, old, self.current_state)
         members = {key[1]: new for key, (_, new) in differing.items() if key[0] == "m.room.member"}
+        ours = frozenset(each for each in members if each.partition(":")[2] == self._server_name)
+        if ours or not OPENNESS.isdisjoint(differing):
+            await user_directory.room_changed(self._tx, self.room.room_nid)
         if not members:
             return frozenset(), False
         said: dict[str, tuple[str | None, str]] = {}
@@ -418,8 +422,7 @@ class GraphWriter:
             membership, sender = said.get(new or "", (None, ""))
             changes.append(memberships.Change(user_id, membership, new or "", sender))
         await memberships.apply(self._tx, self.room.room_nid, changes, position)
-        ours = (user_id for user_id in members if user_id.partition(":")[2] == self._server_name)
-        return frozenset(ours), True
+        return ours, True
 
     async def _queue(self, nids: Mapping[str, int], servers: set[str]) -> frozenset[str]:
         """Put the events that we send to others into the outbox: for the servers in the room before and after them."""

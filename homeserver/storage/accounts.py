@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from homeserver.storage import user_directory
 from homeserver.storage.database import Row, Transaction
 
 
@@ -46,6 +47,8 @@ async def add(tx: Transaction, account: Account) -> bool:
         account.user_type,
         account.created_ts,
     )
+    if added:
+        await user_directory.users_changed(tx, [account.user_id])
     return added == 1
 
 

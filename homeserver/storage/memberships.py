@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from homeserver.storage import user_directory
 from homeserver.storage.database import Row, Transaction
 
 
@@ -212,6 +213,21 @@ async def count_shared_rooms(tx: Transaction, one: str, other: str) -> int:
     return int(await tx.fetch_value(f"SELECT COUNT(*) {_SHARED}", one, _server(other), other))
 
 
+async def joined_rooms(
+    tx: Transaction, user_id: str, *, after: int, limit: int
+) -> dict[int, tuple[str, str]]:
+    """Rooms that a user is joined to, by number from the one after `after` on: the ID and the user's member event."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} {_FROM} WHERE m.user_id = $1 AND m.membership = 'join' AND m.room_nid > $2"
+        " ORDER BY m.room_nid LIMIT $3",
+        user_id,
+        after,
+        limit,
+    )
+    found = [_membership(row) for row in rows]
+    return {each.room_nid: (each.room_id, each.event_id) for each in found}
+
+
 async def set_forgotten(tx: Transaction, room_nid: int, user_id: str) -> None:
     """Hide a room that the user has left from the user."""
     await tx.execute(
@@ -229,6 +245,10 @@ async def apply(tx: Transaction, room_nid: int, changes: Sequence[Change], posit
     A room that was forgotten stays so as long as its user does not come back, and `position` of a membership that goes on.
     """
     before = await of_users(tx, room_nid, [change.user_id for change in changes])
+    joining_or_leaving = [
+        change.user_id for change in changes if "join" in (change.membership, before.get(change.user_id))
+    ]
+    await user_directory.users_changed(tx, joining_or_leaving)
     joined: Counter[str] = Counter()
     for change in changes:
         if before.get(change.user_id) == "join":

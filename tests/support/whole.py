@@ -159,6 +159,11 @@ class WholeServer:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
+    def again(self) -> Self:
+        """The same server, to be started once more."""
+        self._stack = AsyncExitStack()
+        return self
+
     def user_id(self, localpart: str) -> str:
         """A user ID of this server."""
         return f"@{localpart}:{self.server_name}"
