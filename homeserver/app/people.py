@@ -23,9 +23,9 @@ from homeserver.services.reports import Reports
 from homeserver.services.room_creation import RoomCreation
 from homeserver.services.room_upgrades import RoomUpgrades
 from homeserver.services.turn_server import TurnServer
-from homeserver.services.user_writes import UserWrites
 from homeserver.services.user_directory import UserDirectory
 from homeserver.services.user_directory_index import UserDirectoryIndex
+from homeserver.services.user_writes import UserWrites
 
 
 @dataclass(frozen=True, slots=True)

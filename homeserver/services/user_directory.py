@@ -46,6 +46,7 @@ class UserDirectory:
             all_local=settings.search_all_users,
             only_local=settings.exclude_remote_users,
             local_first=settings.prefer_local_users,
+            with_locked=settings.show_locked_users,
         )
         await self._index.catch_up()
         found = await self._database.read(lambda tx: user_directory.search(tx, wanted))

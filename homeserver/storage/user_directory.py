@@ -27,7 +27,7 @@ class UserSearch:
     """Whom somebody searches for.
 
     ranges: for each word from where to before where one of the user's words stands (`core/name_words.py`), the rarest first.
-    all_local: also users of ours whom the searcher does not see in any room.
+    all_local: also users of ours whom the searcher does not see in any room. with_locked: also those whose accounts are locked.
     """
 
     searcher: str
@@ -36,6 +36,7 @@ class UserSearch:
     all_local: bool = False
     only_local: bool = False
     local_first: bool = False
+    with_locked: bool = False
 
 
 async def users_changed(tx: Transaction, user_ids: Collection[str]) -> None:
@@ -197,7 +198,8 @@ async def _search(tx: Transaction, wanted: UserSearch, most_words: int) -> list[
         f" WHERE d.user_id <> $1{others}"
         f"{' AND d.is_local' if wanted.only_local else ''}"
         f" AND (d.is_public OR {'d.is_local OR ' if wanted.all_local else ''}{_SHARED})"
-        " AND NOT EXISTS (SELECT 1 FROM users u WHERE u.user_id = d.user_id AND u.is_deactivated)"
+        " AND NOT EXISTS (SELECT 1 FROM users u WHERE u.user_id = d.user_id AND (u.is_deactivated"
+        f"{'' if wanted.with_locked else ' OR u.is_locked'}))"
         " GROUP BY d.user_id"
         f" ORDER BY {'d.is_local DESC, ' if wanted.local_first else ''}is_part,"
         " CASE WHEN d.display_name IS NULL THEN 1 ELSE 0 END, CASE WHEN d.avatar_url IS NULL THEN 1 ELSE 0 END,"

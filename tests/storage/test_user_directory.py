@@ -77,9 +77,13 @@ async def test_who_is_seen(database: Database) -> None:
     assert await search(database, "shared") == ["@shared:far"]
     assert await search(database, "hidden") == []
     assert await search(database, "hidden", all_local=True) == ["@hidden:test"]
-    account = Account("@hidden:test", None, False, False, True, None, 1)
+    account = Account("@hidden:test", None, False, False, False, None, 1)
     await database.write(lambda tx: accounts.add(tx, account))
-    assert await search(database, "hidden", all_local=True) == [], "deactivated"
+    await database.write(lambda tx: accounts.set_locked(tx, "@hidden:test", True))
+    assert await search(database, "hidden", all_local=True) == []
+    assert await search(database, "hidden", all_local=True, with_locked=True) == ["@hidden:test"]
+    await database.write(lambda tx: accounts.deactivate(tx, "@hidden:test", erase=False))
+    assert await search(database, "hidden", all_local=True, with_locked=True) == []
 
 
 async def test_what_changed_is_looked_at_once(database: Database) -> None:
