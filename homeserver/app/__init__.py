@@ -17,6 +17,7 @@ from homeserver.app.federation import federation_services
 from homeserver.app.graph import build_graph
 from homeserver.app.listeners import listen
 from homeserver.app.people import build_people, people_services
+from homeserver.app.push import push_services
 from homeserver.app.rooms import room_services
 from homeserver.config import Settings
 from homeserver.tls import CertificateStore, certificate_store
@@ -68,6 +69,7 @@ async def _services(base: Base) -> list[object]:
         *people_services(base, graph, people),
         *await account_services(base, people),
         *ephemeral_services(base),
+        *await push_services(base, graph),
         *room_services(base, graph, people),
         *federation_services(base, graph, people),
         *_settings(base.settings),

@@ -32,6 +32,7 @@ from homeserver.services.tags import Tags
 from homeserver.services.third_party_identifiers import ThirdPartyIdentifiers
 from homeserver.services.user_interactive import UserInteractive
 from homeserver.services.user_writes import UserWrites
+from homeserver.storage import pushers
 from homeserver.storage.database import Database
 
 
@@ -76,7 +77,7 @@ def build_accounts(
     accounts = Accounts(database, passwords or Passwords(), server_name, clock)
     sessions = Sessions(database, clock, settings.sessions)
     last_seen = LastSeen(database, clock)
-    devices = Devices(database, sessions, last_seen)
+    devices = Devices(database, sessions, last_seen, (pushers.remove_of_devices,))
     existing = settings.sessions.login_via_existing_session
     login_tokens = LoginTokens(database, existing, clock, monotonic=monotonic)
     login = Login(accounts, sessions, login_tokens, limits.rc_login, monotonic=monotonic)

@@ -118,4 +118,5 @@ async def _put(
     await out_of_room.put(tx, OutOfRoom(user_id, event.room_id, membership, event, told, via, position))
     arrived = (StoredEvent(event, 0, 0, position, EventStatus.ACCEPTED, None, None, None, None),)
     arrival = Arrival(None, EMPTY, arrived) if membership == "invite" else None
-    return Committed(position, users=frozenset({user_id}), arrival=arrival)
+    users = frozenset({user_id})
+    return Committed(position, users=users, arrival=arrival, read=frozenset() if arrival else users)

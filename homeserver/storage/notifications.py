@@ -294,6 +294,23 @@ async def fold(tx: Transaction, room_nid: int, server_name: str, keep: int) -> b
     return True
 
 
+async def take_over_invite(
+    tx: Transaction, user_id: str, room_nid: int, event_nid: int, *, room_id: str, event_id: str
+) -> bool:
+    """An invite from outside has come to the room's graph too: its notification is the room's now. False when there is none."""
+    moved = await tx.execute(
+        "UPDATE own_notifications SET room_nid = $1, event_nid = $2 WHERE user_id = $3 AND room_nid = $4 AND position = ("
+        "SELECT position FROM out_of_room_memberships WHERE user_id = $3 AND room_id = $5 AND event_id = $6)",
+        room_nid,
+        event_nid,
+        user_id,
+        NO_ROOM,
+        room_id,
+        event_id,
+    )
+    return bool(moved)
+
+
 async def forget_old_invites(tx: Transaction, user_id: str, keep: int) -> None:
     """Keep the newest `keep` notifications of a user about invites to rooms that we are not in."""
     await tx.execute(

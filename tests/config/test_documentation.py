@@ -135,7 +135,6 @@ def test_every_setting_is_used_or_marked() -> None:
         # Read as an attribute, or named as a rate limit: limit="rc_login.address".
         if not re.search(rf"[.\"]{field.encode_name}\b", code)
     }
-    # "enable_registration_without_verification" only permits what enable_registration asks for, and
-    # "ip_range_blocklist" is the default of "federation_ip_range_blocklist".
-    permitted = {"enable_registration_without_verification", "ip_range_blocklist"}
+    # This only permits what enable_registration asks for.
+    permitted = {"enable_registration_without_verification"}
     assert unused - permitted == {name for name in NOT_YET_EFFECTIVE if "." not in name}

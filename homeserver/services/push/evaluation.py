@@ -59,6 +59,8 @@ class Evaluation:
         audience = await self._audiences.of(tx, arrival.room, arrival.state)
         invited = frozenset(user_id for each in arrival.events if (user_id := self._invited(each)))
         concerned = audience.members | invited if invited - audience.members else audience.members
+        # An invite that is answered is one less, and so are the notifications of a room that is left.
+        committed = replace(committed, read=committed.users)
         if not concerned:
             return committed
         preferences = await self._preferences.changed(tx, concerned, _settled(arrival))
@@ -77,7 +79,7 @@ class Evaluation:
             await notifications.add(tx, general, own)
             if any(each.position % FOLD_EVERY == 0 for each in (*general, *(row.event for row in own))):
                 await notifications.fold(tx, arrival.room.room_nid, self._server_name, KEPT)
-        read = await self._mark_own(tx, arrival, threads)
+        read = committed.read | await self._mark_own(tx, arrival, threads)
         return replace(committed, notified=frozenset(notified), read=read)
 
     async def _decided(
@@ -105,7 +107,16 @@ class Evaluation:
         others |= {user_id: NOTHING for user_id, each in preferences.items() if event.sender in each.ignored}
         if event.sender in audience.members:
             others[event.sender] = NOTHING
+        if invited and arrival.room and await self._is_known_invite(tx, stored, invited):
+            others[invited] = NOTHING
         return Decided(decided.usual, others)
+
+    async def _is_known_invite(self, tx: Transaction, stored: StoredEvent, user_id: str) -> bool:
+        """Whether the user was notified of an invite when its server asked us to sign it."""
+        event = stored.event
+        return await notifications.take_over_invite(
+            tx, user_id, stored.room_nid, stored.nid, room_id=event.room_id, event_id=event.event_id
+        )
 
     async def _invited_from_outside(self, tx: Transaction, arrival: Arrival) -> frozenset[str]:
         """An invite to a room that we are not in: what would be asked about the room is not known."""
