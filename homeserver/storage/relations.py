@@ -27,11 +27,14 @@ _LATEST: Final = 2**62
 
 
 async def add(tx: Transaction, events: Sequence[StoredEvent]) -> None:
-    """Keep the relations of events that have their place in the graph, and that clients may see."""
+    """Keep the relations of events that have their place in the graph, and that clients may see.
+
+    Redactions relate to nothing but what they redact, and whether clients may see them changes.
+    """
     rows = []
     for stored in events:
         event = stored.event
-        relation = relation_of(event.content)
+        relation = relation_of(event.content) if event.type != "m.room.redaction" else None
         if relation is None or not is_storable(relation.rel_type):
             continue
         rows.append(

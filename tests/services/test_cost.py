@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from homeserver.core.requester import Requester
+from homeserver.services.event_access import SeenEvent
 from homeserver.services.room_writes import RoomWrites
 from homeserver.services.timeline import ClientTransaction, Draft, Timeline
+from homeserver.storage import events as stored_events
 from homeserver.storage.database import Database, Row, Transaction
 from tests.support.graph import end_of, event_after, joined_from, offer, stored
 from tests.support.rooms import RoomServices
@@ -90,6 +93,40 @@ async def test_a_message(services: RoomServices, counted: CountingDatabase, vers
     transaction = ClientTransaction(ALICE, "DEVICE", "send", "1")
     await services.timeline.send(room_id, Draft(ALICE, "m.room.message", TEXT), transaction=transaction)
     assert len(counted.statements) == 11, counted.statements
+
+
+async def test_what_is_bundled_takes_as_many_statements_for_few_events_as_for_many(
+    services: RoomServices,
+) -> None:
+    room_id = await services.room(ALICE)
+    requester = Requester(ALICE, "DEVICE", 1)
+
+    async def relate(rel_type: str, parent: str) -> None:
+        relation = {"rel_type": rel_type, "event_id": parent}
+        content = {**TEXT, "m.relates_to": relation, "m.new_content": {}}
+        await services.timeline.send(room_id, Draft(ALICE, "m.room.message", content))
+
+    async def statements(parents: list[str]) -> int:
+        noted: list[str] = []
+
+        async def work(tx: Transaction) -> None:
+            counted = CountingTransaction(tx, noted)
+            found = await stored_events.get_many(tx, parents)
+            seen = [SeenEvent(each, "join") for each in found.values()]
+            rendered = await services.client_events.render_bundled(counted, requester, seen)
+            assert all(kind in bytes(raw) for raw in rendered for kind in kinds)
+
+        await services.database.read(work)
+        return len(noted)
+
+    parents = [await services.say(room_id, ALICE, str(number)) for number in range(20)]
+    kinds = [b"age"]
+    assert await statements(parents) == await statements(parents[:1])
+    for parent in parents:
+        for rel_type in ("m.thread", "m.replace", "m.reference"):
+            await relate(rel_type, parent)
+    kinds = [b"m.thread", b"m.replace", b"m.reference"]
+    assert await statements(parents) == await statements(parents[:1])
 
 
 async def test_a_message_that_a_client_repeats(services: RoomServices, counted: CountingDatabase) -> None:

@@ -43,6 +43,8 @@ DANGLING = {
     "a profile of nobody": "SELECT user_id FROM profile_fields WHERE user_id NOT IN (SELECT user_id FROM users)",
     "account data of nobody": "SELECT type FROM account_data WHERE user_id NOT IN (SELECT user_id FROM users)",
     "push rules of nobody": "SELECT user_id FROM push_rules WHERE user_id NOT IN (SELECT user_id FROM users)",
+    "a relation of an event that is not shown, or was redacted": "SELECT event_nid FROM event_relations WHERE event_nid"
+    " NOT IN (SELECT event_nid FROM events WHERE status = 0 AND position IS NOT NULL AND redacted_by IS NULL)",
     "a local alias of no room": "SELECT alias FROM room_aliases WHERE room_id NOT IN (SELECT room_id FROM rooms)",
 }
 
