@@ -72,6 +72,8 @@ def _rate_limits(settings: RateLimitSettings) -> dict[str, RateLimit]:
         if isinstance(value, RateLimit):
             found[field.name] = value
             continue
+        if value is None:
+            continue  # a limit that there is not unless it is set
         for inner in msgspec.structs.fields(value):
             limit = getattr(value, inner.name)
             if isinstance(limit, RateLimit):
