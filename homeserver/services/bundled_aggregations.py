@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -24,10 +25,6 @@ from homeserver.storage.relations import Child
 
 Bundles = dict[str, dict[str, Any]]
 """By event ID, by `rel_type`."""
-
-BUNDLED: Final = (REPLACE, REFERENCE, THREAD)
-BUNDLED_IN_THREADS: Final = (REPLACE, REFERENCE)
-"""What the latest event of a thread is shown with: no threads, so that there is no loop whatever other servers send."""
 
 LOOKED_AT: Final = 100
 """How many children are looked through when the newest is one that the user may not see."""
@@ -46,7 +43,7 @@ class Render(Protocol):
         ...
 
 
-Newest = Callable[[Transaction, Collection[str], Collection[str], int], Awaitable[list[Child]]]
+Newest = Callable[[Transaction, Collection[str], Collection[str]], Awaitable[list[Child]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +60,29 @@ async def bundle(
     user_id: str,
     events: Sequence[StoredEvent],
     render: Render,
-    rel_types: Collection[str] = BUNDLED,
+    *,
+    with_threads: bool = True,
 ) -> Bundles:
     """`m.relations` of the events that have children which count; only of what the user may see, and of nobody ignored.
 
+    with_threads: not for the latest event of a thread, so that there is no loop whatever other servers send.
     "State events do not currently receive bundled aggregations."
     """
     parents = {stored.event.event_id: stored for stored in events if not stored.event.is_state}
     if not parents:
         return {}
-    kinds = await relations.kinds(tx, parents, rel_types)
+    kinds = await relations.kinds(tx, parents)
     if not kinds:
         return {}
     reader = _Reader(tx, states, user_id, parents, kinds, await ignored_users(tx, user_id))
-    edits = await reader.newest_visible(reader.replaceable(), relations.newest_replacements)
-    threads = await reader.newest_visible(reader.roots(), relations.newest_in_threads)
+    edits = await reader.newest_visible(
+        reader.replaceable(), partial(relations.newest_replacements, most=1), relations.newest_replacements
+    )
+    threads: dict[str, _Shown] = {}
+    if with_threads:
+        threads = await reader.newest_visible(
+            reader.roots(), relations.latest_in_threads, relations.newest_in_threads
+        )
     bundles: Bundles = {}
     for parent_id, event_ids in (await reader.references()).items():
         chunk = [{"event_id": event_id} for event_id in event_ids]
@@ -86,7 +91,7 @@ async def bundle(
     if not nested:
         return bundles
     latest = [shown.event.stored for shown in threads.values()]
-    inner = await bundle(tx, states, user_id, latest, render, BUNDLED_IN_THREADS) if latest else {}
+    inner = await bundle(tx, states, user_id, latest, render, with_threads=False) if latest else {}
     rendered = iter(await render(nested, relations=inner))
     for parent_id in edits:
         bundles.setdefault(parent_id, {})[REPLACE] = next(rendered)
@@ -134,15 +139,17 @@ class _Reader:
             if may_be_thread_root(self.parents[parent_id].event)
         ]
 
-    async def newest_visible(self, parent_ids: Collection[str], newest: Newest) -> dict[str, _Shown]:
-        """For each parent its newest child that the user may see."""
+    async def newest_visible(
+        self, parent_ids: Collection[str], newest: Newest, several: Callable[..., Awaitable[list[Child]]]
+    ) -> dict[str, _Shown]:
+        """For each parent its newest child that the user may see. newest, several: find the newest child, or more of them."""
         found: dict[str, _Shown] = {}
         missing = list(parent_ids)
         # Most often the user may see the newest. Not one who has left, or who was away meanwhile.
-        for most in (1, LOOKED_AT):
+        for find in (newest, partial(several, most=LOOKED_AT)):
             if not missing:
                 break
-            children = await newest(self.tx, missing, self.ignored, most)
+            children = await find(self.tx, missing, self.ignored)
             seen = await self._visible(children)
             for child in children:
                 if child.nid in seen:

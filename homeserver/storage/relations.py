@@ -79,19 +79,40 @@ _OF_PARENTS = (
 )
 
 
-async def kinds(
-    tx: Transaction, parent_ids: Collection[str], rel_types: Collection[str]
-) -> dict[str, set[str]]:
-    """By parent, those of the kinds of relation that it has; parents without any are left out."""
-    rows = await tx.fetch(
-        "SELECT DISTINCT parent_id, rel_type FROM event_relations WHERE parent_id = ANY($1) AND rel_type = ANY($2)",
-        list(parent_ids),
-        list(rel_types),
+_AGGREGATED: Final = (REPLACE, REFERENCE, THREAD)
+
+
+async def kinds(tx: Transaction, parent_ids: Collection[str]) -> dict[str, set[str]]:
+    """By parent, which of the relations that are aggregated it has; parents without any are left out."""
+    has = ", ".join(
+        f"EXISTS (SELECT 1 FROM event_relations c WHERE c.parent_id = p.event_id AND c.rel_type = '{rel_type}')"
+        for rel_type in _AGGREGATED
     )
-    found: dict[str, set[str]] = {}
-    for parent_id, rel_type in rows:
-        found.setdefault(parent_id, set()).add(rel_type)
-    return found
+    rows = await tx.fetch(
+        f"SELECT p.event_id, {has} FROM events p WHERE p.event_id = ANY($1)", list(parent_ids)
+    )
+    found = {
+        row[0]: {kind for kind, has in zip(_AGGREGATED, row[1:], strict=True) if has}
+        for row in map(tuple, rows)
+    }
+    return {parent_id: kinds for parent_id, kinds in found.items() if kinds}
+
+
+async def latest_in_threads(
+    tx: Transaction, root_ids: Collection[str], ignored: Collection[str]
+) -> list[Child]:
+    """The latest event of each thread, whose number is that of all its events, without those of ignored users."""
+    of_thread = (
+        "FROM event_relations c WHERE c.parent_id = p.event_id AND c.rel_type = 'm.thread' AND c.room_nid = p.room_nid"
+        " AND c.sender <> ALL($2)"
+    )
+    rows = await tx.fetch(
+        f"SELECT p.event_id, (SELECT c.event_nid {of_thread} ORDER BY c.depth DESC, c.position DESC LIMIT 1),"
+        f" (SELECT COUNT(*) {of_thread}) FROM events p WHERE p.event_id = ANY($1)",
+        list(root_ids),
+        list(ignored),
+    )
+    return [Child(row[0], row[1], row[2]) for row in rows if row[1] is not None]
 
 
 async def newest_in_threads(
@@ -182,29 +203,27 @@ async def children(
     What does not match is left out with all that relates to it.
     """
     compare, order = ("<=", "DESC") if backwards else (">", "ASC")
-    matches = (
-        "c.room_nid = $1 AND ($3::text IS NULL OR c.rel_type = $3) AND ($4::text IS NULL OR c.type = $4)"
-    )
+    given: list[object] = [wanted.room_nid, wanted.parent_id, start.depth, start.position]
+    given += [_LATEST if start.until is None else start.until, limit]
+    matches = "c.room_nid = $1"
+    for column, value in (("rel_type", wanted.rel_type), ("type", wanted.event_type)):
+        if value is not None:
+            given.append(value)
+            matches += f" AND c.{column} = ${len(given)}"
+    generations, which = "", f"c.parent_id = $2 AND {matches}"
+    if wanted.depth > 1:
+        given.append(wanted.depth)
+        generations = (
+            f"WITH RECURSIVE related (event_nid, generation) AS (SELECT c.event_nid, 1 FROM event_relations c WHERE {which}"
+            " UNION SELECT c.event_nid, generation + 1 FROM related JOIN events p ON p.event_nid = related.event_nid"
+            f" JOIN event_relations c ON c.parent_id = p.event_id AND {matches} WHERE generation < ${len(given)}) "
+        )
+        which = "c.event_nid IN (SELECT event_nid FROM related)"
     rows = await tx.fetch(
-        "WITH RECURSIVE related (event_nid, generation) AS ("
-        f" SELECT c.event_nid, 1 FROM event_relations c WHERE c.parent_id = $2 AND {matches}"
-        " UNION"
-        " SELECT c.event_nid, generation + 1 FROM related"
-        " JOIN events p ON p.event_nid = related.event_nid"
-        f" JOIN event_relations c ON c.parent_id = p.event_id AND {matches}"
-        " WHERE generation < $5)"
-        " SELECT r.event_nid FROM event_relations r WHERE r.event_nid IN (SELECT event_nid FROM related)"
-        f" AND (r.depth, r.position) {compare} ($6, $7) AND r.position <= $8"
-        f" ORDER BY r.depth {order}, r.position {order} LIMIT $9",
-        wanted.room_nid,
-        wanted.parent_id,
-        wanted.rel_type,
-        wanted.event_type,
-        wanted.depth,
-        start.depth,
-        start.position,
-        _LATEST if start.until is None else start.until,
-        limit,
+        f"{generations}SELECT c.event_nid FROM event_relations c WHERE {which}"
+        f" AND (c.depth, c.position) {compare} ($3, $4) AND c.position <= $5"
+        f" ORDER BY c.depth {order}, c.position {order} LIMIT $6",
+        *given,
     )
     return [row[0] for row in rows]
 

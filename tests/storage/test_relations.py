@@ -166,9 +166,14 @@ async def test_the_newest_of_each_kind(database: Database) -> None:
     assert await newest(relations.newest_replacements, 9) == [(nid, 0) for nid in numbers(edits[1], edits[0])]
 
     async def kinds(tx: Transaction) -> Any:
-        return await relations.kinds(tx, [root.event_id, "$none"], ["m.thread", "m.replace"])
+        return await relations.kinds(tx, [root.event_id, threads[0].event_id, "$none"])
 
-    assert await database.read(kinds) == {root.event_id: {"m.thread", "m.replace"}}
+    assert await database.read(kinds) == {root.event_id: {"m.thread", "m.replace", "m.reference"}}
+
+    async def latest(tx: Transaction) -> Any:
+        return await relations.latest_in_threads(tx, [root.event_id, threads[0].event_id, "$none"], [spam])
+
+    assert await database.read(latest) == [relations.Child(root.event_id, nids[threads[0].event_id], 3)]
     for sender, took_part in ((spam, {root.event_id}), ("@nobody:ours.test", set())):
         found = await database.read(
             lambda tx, s=sender: relations.with_child_of(tx, [root.event_id], s, "m.thread")
