@@ -64,7 +64,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _own(settings: Settings, long_poll_s: float) -> Own:
     keys = OwnKeys(str(settings.server_name), load_signing_keys(settings.keys.signing_key_path))
-    return Own(keys, str(settings.server.public_baseurl), settings.media.max_upload_size, long_poll_s)
+    return Own(
+        keys,
+        str(settings.server.public_baseurl),
+        settings.media.max_upload_size,
+        long_poll_s,
+        is_delegated=settings.server.serve_server_wellknown and settings.server_name.port is None,
+    )
 
 
 async def _examine(name: str, settings: Settings | None, own: Own | None) -> Examination:

@@ -21,8 +21,20 @@ from homeserver.doctor.facts import ClientFacts, ConnectionFacts, Echo, Facts, F
 from homeserver.doctor.findings import Finding, Level, Section, skipped, worst
 from homeserver.doctor.judge_arrivals import judge_arrivals
 from homeserver.doctor.judge_clients import judge_clients
-from homeserver.doctor.judge_connections import KEYS, VERSION, Known, judge_connection
-from homeserver.doctor.judge_discovery import judge_delegation, judge_hosts, judge_name, judge_srv
+from homeserver.doctor.judge_connections import (
+    KEYS,
+    VERSION,
+    Known,
+    judge_connection,
+    judge_secure_connection,
+)
+from homeserver.doctor.judge_discovery import (
+    judge_delegation,
+    judge_hosts,
+    judge_missing_delegation,
+    judge_name,
+    judge_srv,
+)
 from homeserver.doctor.probes import Probes, now_ms
 from homeserver.federation.addresses import AddressFilter
 from homeserver.federation.authentication import authorization_header
@@ -47,13 +59,17 @@ LONG_POLL_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """What the operator's machine knows of its own server. long_poll_s: how long the long poll is held, 0 to leave it out;
-    upload_bytes: max_upload_size."""
+    """What the operator's machine knows of its own server.
+
+    upload_bytes: max_upload_size; long_poll_s: how long the long poll is held, 0 to leave it out; is_delegated: whether the server
+    itself delegates by .well-known (serve_server_wellknown), so that others never look further.
+    """
 
     keys: OwnKeys
     public_baseurl: str
     upload_bytes: int
     long_poll_s: float = LONG_POLL_SECONDS
+    is_delegated: bool = False
 
     @property
     def known(self) -> Known:
@@ -117,10 +133,9 @@ class Examiner:
             return made
         found = await self._discover(made)
         if found is None:
+            why = "what is above comes first"
             made.sections.append(
-                Section(
-                    CONNECTION, [skipped("connection", "connecting", "there is no address to connect to")]
-                )
+                Section(CONNECTION, [skipped("connection", "connecting to the server", why)])
             )
             return made
         await self._connect(made, found)
@@ -137,7 +152,16 @@ class Examiner:
         try:
             question = next(steps)
             while True:
-                question = steps.send(await self._answer(question, facts))
+                answer = await self._answer(question, facts)
+                if (
+                    self._own
+                    and self._own.is_delegated
+                    and isinstance(answer, WellKnownAnswer)
+                    and not answer.delegated
+                ):
+                    made.sections.append(Section(DELEGATION, await self._undelegated(facts)))
+                    return None
+                question = steps.send(answer)
         except StopIteration as finished:
             found = finished.value
             facts.steps = found.steps
@@ -175,6 +199,22 @@ class Examiner:
                 except ValueError as error:
                     facts.well_known_reason = str(error)
         return WellKnownAnswer(facts.delegated, facts.well_known_reason or "found")
+
+    async def _undelegated(self, facts: Facts) -> list[Finding]:
+        """Why our own delegation does not get out: the certificate of the web site, the proxy, or what it says."""
+        fetched = facts.well_known
+        assert fetched is not None
+        url = urlsplit(fetched.url)
+        host, port = url.hostname or "", url.port or 443
+        lookup = await self._probes.addresses(host)
+        facts.hosts[host] = [lookup]
+        findings = list(judge_hosts(facts, self._reachable))
+        for address in lookup.values:
+            seen = await self._probes.connect(ConnectionFacts(host, address, port, host, url.netloc))
+            findings += judge_secure_connection(replace(seen, seen_at_ms=now_ms()), others_work=False)
+        if worst(findings) is not Level.PROBLEM:
+            findings += judge_missing_delegation(fetched, facts.well_known_reason)
+        return findings
 
     async def _host(self, host: str) -> list[Lookup]:
         addresses, records = await asyncio.gather(self._probes.addresses(host), self._probes.look_up(host))
@@ -221,7 +261,8 @@ class Examiner:
             or line is None
             or not line.keys
             or not line.keys.answer
-            or not line.keys.answer.is_matrix
+            or not isinstance(line.keys.answer.json, dict)
+            or "verify_keys" not in line.keys.answer.json
         ):
             return
         for what, tail in echo.PROBES:

@@ -9,6 +9,7 @@ from homeserver.doctor.facts import Echo
 from homeserver.doctor.findings import Finding, ok, problem, skipped, warning
 from homeserver.federation.rewrites import Rewrite, compare_targets
 
+REFUSED = "request-refused-on-the-way"
 LOOKED_AT = "signed requests to ourselves through the public address"
 
 
@@ -24,6 +25,8 @@ def judge_arrivals(echoes: Sequence[Echo]) -> Iterator[Finding]:
     for echo in echoes:
         for finding in _changes(echo):
             findings.setdefault(finding.code, finding)
+    if any(code.startswith("path-") for code in findings):
+        findings.pop(REFUSED, None)  # it follows: what was decoded is no valid request any more
     yield from findings.values()
     if not findings:
         yield ok(
@@ -39,7 +42,7 @@ def _changes(echo: Echo) -> Iterator[Finding]:
         status = echo.answer.answer.status if echo.answer.answer else None
         found = f"answered with status {status}" if status else echo.answer.error or "no answer"
         yield problem(
-            "request-refused-on-the-way",
+            REFUSED,
             looked_at,
             f"{found}, while a plain one arrives",
             "the proxy refuses or reroutes such paths (Apache: AllowEncodedSlashes NoDecode; a web "

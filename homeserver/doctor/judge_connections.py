@@ -42,7 +42,14 @@ def judge_connection(
     seen: ConnectionFacts, server_name: str, known: Known | None, *, others_work: bool
 ) -> Iterator[Finding]:
     """Findings on one address. others_work: another address of the server can be reached."""
-    where = f"{seen.where} ({seen.host})"
+    yield from judge_secure_connection(seen, others_work=others_work)
+    if seen.tls is not None and seen.tls.chain is not None:
+        yield from _http_findings(seen, server_name, known, _named(seen))
+
+
+def judge_secure_connection(seen: ConnectionFacts, *, others_work: bool) -> Iterator[Finding]:
+    """Findings on TCP, TLS and the certificates."""
+    where = _named(seen)
     if seen.tcp_error is not None:
         yield _tcp_finding(seen, where, others_work=others_work)
         return
@@ -54,7 +61,10 @@ def judge_connection(
     yield ok("tls", f"TLS with {where}", f"{seen.tls.version}, {seen.tls.cipher}")
     now = datetime.datetime.fromtimestamp(seen.seen_at_ms / 1000, datetime.UTC)
     yield from judge_chain(seen.tls.chain, seen.tls_name, now, where)
-    yield from _http_findings(seen, server_name, known, where)
+
+
+def _named(seen: ConnectionFacts) -> str:
+    return f"{seen.where} ({seen.host})"
 
 
 def _tcp_finding(seen: ConnectionFacts, where: str, *, others_work: bool) -> Finding:

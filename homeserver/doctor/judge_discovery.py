@@ -118,6 +118,25 @@ def judge_delegation(facts: Facts, now_s: float) -> Iterator[Finding]:
         yield problem("well-known-invalid", looked_at, facts.well_known_reason, WELL_KNOWN_REMEDY)
 
 
+def judge_missing_delegation(fetched: Fetch, reason: str) -> Iterator[Finding]:
+    """Our own delegation, which did not come through though the connection is fine."""
+    answer = fetched.answer
+    if answer is not None and answer.status in (502, 503, 504):
+        yield problem(
+            "proxy-no-backend",
+            fetched.url,
+            f"status {answer.status}{_by(answer.server)}",
+            "the proxy does not reach the server: is it running, and is the address and port in the proxy's configuration right?",
+        )
+        return
+    yield problem(
+        "well-known-not-ours",
+        fetched.url,
+        reason or "no delegation",
+        "serve_server_wellknown is on, so this page has to reach the server: let the proxy pass /.well-known/matrix on too",
+    )
+
+
 def _by(server: str) -> str:
     return f" (by {server:.60})" if server else ""
 

@@ -68,6 +68,21 @@ class Maker:
         chain = [leaf, self.between] if whole_chain and not by_root else [leaf]
         return self.serving(chain, key)
 
+    def files(self, directory: Path, name: str) -> dict[str, bytes]:
+        """What certbot leaves for a name: fullchain.pem, cert.pem and privkey.pem, written to a directory and returned."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        leaf = self.certificate(name, key, self.between_key, issuer="between", names=(name,))
+        certificate, between = (
+            each.public_bytes(serialization.Encoding.PEM) for each in (leaf, self.between)
+        )
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        made = {"fullchain.pem": certificate + between, "cert.pem": certificate, "privkey.pem": private}
+        for file, content in made.items():
+            (directory / file).write_bytes(content)
+        return made
+
     def self_signed(self, name: str) -> ssl.SSLContext:
         """TLS of a server whose certificate is its own word."""
         key = ec.generate_private_key(ec.SECP256R1())
