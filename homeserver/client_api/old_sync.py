@@ -17,10 +17,10 @@ from homeserver.services.room_reads import RoomReads
 
 
 class EventsQuery(Struct):
-    """From where on, how long to wait in milliseconds, and of which room alone."""
+    """From where on, how long to wait in milliseconds (by default not at all, as in /sync), and of which room alone."""
 
     start: str | None = field(default=None, name="from")
-    timeout: int | None = None
+    timeout: int = 0
     room_id: str | None = None
 
 

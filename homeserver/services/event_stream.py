@@ -24,7 +24,6 @@ from homeserver.storage import events as stored_events
 from homeserver.storage import memberships, positions
 from homeserver.storage.database import Database, Transaction
 
-DEFAULT_TIMEOUT_MS = 30_000
 MAX_TIMEOUT_MS = 10 * 60 * 1000
 MAX_EVENTS = 100
 """Of one answer; the next goes on after them."""
@@ -59,7 +58,7 @@ class EventStream:
         requester: Requester,
         *,
         since: int | None = None,
-        timeout_ms: int | None = None,
+        timeout_ms: int = 0,
         room_id: str | None = None,
     ) -> dict[str, Any]:
         """The next events after a position (None: after now), at once where there are some, else within the time-out.
@@ -68,8 +67,7 @@ class EventStream:
         Raises M_FORBIDDEN for another room, M_INVALID_PARAM for a position that this server has not reached.
         """
         loop = asyncio.get_running_loop()
-        wait_ms = DEFAULT_TIMEOUT_MS if timeout_ms is None else min(timeout_ms, MAX_TIMEOUT_MS)
-        deadline = loop.time() + wait_ms / 1000
+        deadline = loop.time() + min(timeout_ms, MAX_TIMEOUT_MS) / 1000
         start = await self._start(since)
         after = start
         while True:
