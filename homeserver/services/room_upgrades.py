@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from homeserver.core import errors
+from homeserver.core.errors import MatrixError
 from homeserver.core.identifiers import is_valid_user_id
 from homeserver.core.room_versions import RoomRules, UnknownRoomVersion, rules_for
 from homeserver.core.state_map import Digest
@@ -30,9 +31,11 @@ from homeserver.storage.rooms import Room
 log = logging.getLogger(__name__)
 
 MAX_CREATORS = 100
-MAX_CHILDREN = 1_000
-MAX_BANS = 1_000
+MAX_CHILDREN = 2_000
+MAX_BANS = 10_000
 """How much is copied; what is more is left out, so that nobody waits for long."""
+
+BATCH = 100
 
 ATTEMPTS = 5
 BODY = "This room has been replaced"
@@ -115,10 +118,19 @@ class RoomUpgrades:
                 if attempt == ATTEMPTS - 1:
                     raise errors.unknown("The room changes all the time: try again later", 503) from None
                 continue
+            await self._send(new_room, upgrade_plan.later(planned.old, user_id))
             log.info("%s has upgraded %s to version %s: %s", user_id, room_id, rules.version, new_room)
             await self._replaced.carry_over(user_id, new_room)
             return new_room
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _send(self, room_id: str, drafts: Sequence[Draft]) -> None:
+        """Send what was too much for the beginning of the room, as far as the user may."""
+        try:
+            for start in range(0, len(drafts), BATCH):
+                await self._timeline.send_many(room_id, drafts[start : start + BATCH])
+        except MatrixError as refused:
+            log.warning("not everything is copied to the new room %s: %s", room_id, refused.message)
 
     async def _plan(self, tx: Transaction, user_id: str, room_id: str) -> _Planned:
         """Read what there is of the old room. Raises M_FORBIDDEN."""

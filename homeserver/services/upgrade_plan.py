@@ -41,6 +41,9 @@ COPIED: Final[Sequence[StateKey]] = (
 NEEDED: Final[Sequence[StateKey]] = (CREATE, POWER_LEVELS, JOIN_RULES, CANONICAL_ALIAS, *COPIED)
 """The state of the old room that decides on the new one, besides the children of a space."""
 
+AT_ONCE: Final = 500
+"""How many children and bans are sent with the room's first events: other writers wait meanwhile."""
+
 ADMINISTRATOR: Final = 100
 ABOVE_ADMINISTRATORS: Final = 150
 RETIRED_LEVEL: Final = 50
@@ -93,10 +96,11 @@ def drafts(
 ) -> list[Draft]:
     """The events after m.room.create, in their order, all sent by the user who upgrades the room.
 
-    Should the user's level not be enough to send them all, it is raised until they are sent.
+    Should the user's level not be enough to send them all, it is raised until they are sent. Of many children and bans the first
+    are among them; `later` gives the others.
     """
     levels = power_levels(old, rules, {user_id, *additional_creators})
-    copied = [*_copied(old), *_bans(old), *_join_rules(old, rules), *_canonical_alias(old)]
+    copied = [*_copied(old), *_many(old)[:AT_ONCE], *_join_rules(old, rules), *_canonical_alias(old)]
     raised = levels
     own = levels["users"].get(user_id, levels.get("users_default", 0))
     needed = max((_needed(levels, *key) for *key, _ in copied), default=0)
@@ -109,6 +113,11 @@ def drafts(
     ]
     last = [(*POWER_LEVELS, levels)] if raised != levels else []
     return _drafts(user_id, [*first, *copied, *last])
+
+
+def later(old: OldRoom, user_id: str) -> list[Draft]:
+    """The children and bans that are too many to be sent at once with the room's first events."""
+    return _drafts(user_id, _many(old)[AT_ONCE:])
 
 
 State = tuple[str, str, Mapping[str, Any]]
@@ -185,13 +194,15 @@ def _needed(levels: Mapping[str, Any], kind: str, state_key: str) -> int:
 
 
 def _copied(old: OldRoom) -> list[State]:
-    plain: list[State] = [(*key, old.state[key].content) for key in COPIED if key in old.state]
-    return [*plain, *((SPACE_CHILD, room_id, content) for room_id, content in old.children.items())]
+    return [(*key, old.state[key].content) for key in COPIED if key in old.state]
 
 
-def _bans(old: OldRoom) -> list[State]:
-    """ "Membership events should not be transferred", but that somebody is banned is the decision of those who run the room."""
-    found: list[State] = []
+def _many(old: OldRoom) -> list[State]:
+    """What there may be very much of: the children of a space, and the bans.
+
+    "Membership events should not be transferred", but that somebody is banned is the decision of those who run the room.
+    """
+    found: list[State] = [(SPACE_CHILD, room_id, content) for room_id, content in old.children.items()]
     for user_id, content in old.banned.items():
         reason = {"reason": content["reason"]} if isinstance(content.get("reason"), str) else {}
         found.append(("m.room.member", user_id, {**reason, "membership": "ban"}))

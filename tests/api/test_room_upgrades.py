@@ -198,6 +198,18 @@ async def test_a_space_keeps_its_children(rooms: RoomServer) -> None:
     assert await content(alice, new, "m.space.child", gone) is None
 
 
+async def test_very_many_are_banned(rooms: RoomServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("homeserver.services.upgrade_plan.AT_ONCE", 2)
+    monkeypatch.setattr("homeserver.services.room_upgrades.BATCH", 3)
+    alice = rooms.alice
+    old = await alice.create()
+    banned = {f"@spam{number}:elsewhere.test" for number in range(9)}
+    for user_id in banned:
+        (await alice.post(f"/rooms/{quote(old)}/ban", {"user_id": user_id})).ok()
+    state = await whole_state(alice, await upgraded(alice, old))
+    assert {user_id for (kind, user_id) in state if kind == "m.room.member"} == banned | {ALICE}
+
+
 @pytest.mark.parametrize(
     ("join_rule", "after", "expected"),
     [
