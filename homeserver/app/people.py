@@ -8,6 +8,7 @@ from homeserver.app.base import Base
 from homeserver.app.graph import Graph
 from homeserver.services.clock import now_ms
 from homeserver.services.directory import Directory
+from homeserver.services.guests import GuestAccess
 from homeserver.services.invitations import Invitations
 from homeserver.services.member_profiles import MemberProfiles
 from homeserver.services.membership import Membership
@@ -69,8 +70,9 @@ def build_people(base: Base, graph: Graph) -> People:
     )
     propagation = ProfilePropagation(database, timeline, member_profiles)
     index = UserDirectoryIndex(database, states, identity)
-    base.observers.append(index.committed)
-    for work in (propagation.work, index.work):
+    guests = GuestAccess(database, states, timeline, identity)
+    base.observers.extend([index.committed, guests.committed])
+    for work in (propagation.work, index.work, guests.work):
         work.start()
         base.stack.push_async_callback(work.stop)
 

@@ -32,6 +32,7 @@ class HistoryVisibility(Enum):
 
 JOIN_RULES: StateKey = ("m.room.join_rules", "")
 VISIBILITY: StateKey = ("m.room.history_visibility", "")
+GUEST_ACCESS: StateKey = ("m.room.guest_access", "")
 OPENNESS = frozenset({JOIN_RULES, VISIBILITY})
 """The entries of a room's state that say whether all the world may join or read it."""
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from homeserver.core import errors
 from homeserver.core.errors import MatrixError
 from homeserver.core.identifiers import is_valid_room_alias, is_valid_room_id, is_valid_user_id
+from homeserver.services.guests import check_lets_in
 from homeserver.services.identity import Identity
 from homeserver.services.invitations import Invitations
 from homeserver.services.member_profiles import MemberProfiles
@@ -88,7 +89,8 @@ class Membership:
     ) -> str:
         """Join a room by ID or alias; returns the room ID. via: servers that may be in the room. extra: content of the client's.
 
-        Joining a room that the user is in does nothing. Raises M_FORBIDDEN with the rule, M_NOT_FOUND, M_INVALID_PARAM.
+        Joining a room that the user is in does nothing. Raises M_FORBIDDEN with the rule, M_NOT_FOUND, M_INVALID_PARAM,
+        M_GUEST_ACCESS_FORBIDDEN.
         """
         room_id, servers = await self.room(room_id_or_alias, via)
         content = {**await self._profiles.fields(user_id), **(extra or {}), "membership": "join"}
@@ -99,6 +101,7 @@ class Membership:
         local = await self._database.read(lambda tx: self._local_join(tx, room_id, user_id, content))
         if local is None:
             await self._remote.join(user_id, room_id, servers, content)
+            await self._check_guest(user_id, room_id)
         elif local:
             await self._timeline.send(room_id, Draft(user_id, MEMBER, local, user_id))
         if local != {}:
@@ -117,6 +120,7 @@ class Membership:
             return {}
         if not await memberships.is_server_joined(tx, room.room_nid, self._identity.server_name):
             return None
+        await check_lets_in(tx, self._states, room, user_id)
         if await self._is_invited_to_ours(tx, room_id, user_id):
             return None  # the invite has not reached the room here: the inviter's server lets the user in
         try:
@@ -132,6 +136,23 @@ class Membership:
                 return None
             raise
         return {**content, "join_authorised_via_users_server": authoriser} if authoriser else content
+
+    async def _check_guest(self, user_id: str, room_id: str) -> None:
+        """Have a guest leave again who has joined a room of others that lets no guests in: only now that can be told.
+
+        Raises M_GUEST_ACCESS_FORBIDDEN.
+        """
+
+        async def work(tx: Transaction) -> None:
+            room = await rooms.get(tx, room_id)
+            if room is not None:
+                await check_lets_in(tx, self._states, room, user_id)
+
+        try:
+            await self._database.read(work)
+        except MatrixError:
+            await self._send(room_id, user_id, user_id, "leave", None)
+            raise
 
     async def knock(
         self, user_id: str, room_id_or_alias: str, via: Sequence[str] = (), reason: str | None = None

@@ -17,13 +17,13 @@ from homeserver.core.events import Event, StateKey
 from homeserver.core.identifiers import is_valid_server_name
 from homeserver.core.power_levels import CREATE
 from homeserver.core.state_map import EMPTY, Digest
-from homeserver.core.visibility import OPENNESS
 from homeserver.services import event_store
 from homeserver.services.notifier import Arrival, Committed
 from homeserver.services.redactions import apply_redactions
 from homeserver.services.room_state import RoomStates
+from homeserver.services.state_marks import mark_changes
 from homeserver.storage import events as stored_events
-from homeserver.storage import memberships, outbox, positions, rooms, user_directory
+from homeserver.storage import memberships, outbox, positions, rooms
 from homeserver.storage.database import Transaction
 from homeserver.storage.events import EventStatus, NewEvent, StoredEvent
 from homeserver.storage.rooms import Room
@@ -406,8 +406,7 @@ class GraphWriter:
         differing = await self._states.changes(self._tx, old, self.current_state)
         members = {key[1]: new for key, (_, new) in differing.items() if key[0] == "m.room.member"}
         ours = frozenset(each for each in members if each.partition(":")[2] == self._server_name)
-        if ours or not OPENNESS.isdisjoint(differing):
-            await user_directory.room_changed(self._tx, self.room.room_nid)
+        await mark_changes(self._tx, self.room.room_nid, differing.keys(), has_ours=bool(ours))
         if not members:
             return frozenset(), False
         said: dict[str, tuple[str | None, str]] = {}
