@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct, field
 
+from homeserver.core.errors import guest_access_forbidden
 from homeserver.core.stream_tokens import parse_stream_token
 from homeserver.http import ACCESS_TOKEN, Request, endpoint
 from homeserver.services.event_stream import EventStream
@@ -38,6 +39,8 @@ async def get_events(request: Request, query: EventsQuery, stream: EventStream) 
     Spec: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3events
     Spec: https://spec.matrix.org/v1.19/client-server-api/#peeking_get_matrixclientv3events
     """
+    if request.requester.is_guest and query.room_id is None:
+        raise guest_access_forbidden("Guests can only listen to one room, which they name as room_id")
     return await stream.events(
         request.requester,
         since=parse_stream_token(query.start) if query.start else None,
