@@ -27,7 +27,7 @@ from homeserver.services.clock import Clock
 from homeserver.services.event_access import joined_room
 from homeserver.services.notifier import Committed
 from homeserver.services.sender import Sender
-from homeserver.services.threads import thread_of
+from homeserver.services.threads import thread_place
 from homeserver.services.user_writes import UserWrites
 from homeserver.storage import account_data, memberships, notifications, positions
 from homeserver.storage import events as stored_events
@@ -176,10 +176,14 @@ async def _event(tx: Transaction, room: Room, event_id: str) -> StoredEvent:
 async def _check_thread(tx: Transaction, stored: StoredEvent, thread_id: str) -> None:
     """Raises M_INVALID_PARAM for a thread that the event is not in.
 
-    A thread's root is in the main timeline, and may be read in its thread as well: a thread is shown from its root on.
+    A thread's root and what relates to it are in the main timeline, and may be read in the thread as well, where clients show
+    them too.
     """
     event_id = stored.event.event_id
-    if thread_id in (UNTHREADED, event_id) or thread_id == await thread_of(tx, stored):
+    if thread_id in (UNTHREADED, event_id):
+        return
+    place = await thread_place(tx, stored)
+    if thread_id == place.thread_id or thread_id in place.related_to:
         return
     raise invalid_param(f"The event {event_id} is not in the thread {thread_id}")
 

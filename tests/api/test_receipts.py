@@ -128,7 +128,8 @@ async def test_threads(room: Room) -> None:
     answer = await sync(alice, since)
     assert {(each[0], each[1], each[3]) for each in receipts(answer, room_id)} == expected
     assert len(answer["rooms"]["join"][room_id]["ephemeral"]["events"]) == 3, "one for each thread"
-    for event_id in (other, about_root, far):
+    (await read(bob, room_id, about_root, "m.read.private", thread_id=root)).ok()
+    for event_id in (other, far):
         (await read(bob, room_id, event_id, thread_id=root)).refused(400, "M_INVALID_PARAM")
     for event_id in (child, edit, about_edit):
         (await read(bob, room_id, event_id, thread_id="main")).refused(400, "M_INVALID_PARAM")
