@@ -12,7 +12,7 @@ import msgspec
 
 from homeserver.app.accounts import account_services
 from homeserver.app.base import Base, build_base
-from homeserver.app.ephemeral import ephemeral_services
+from homeserver.app.ephemeral import build_ephemeral
 from homeserver.app.federation import federation_services
 from homeserver.app.graph import build_graph
 from homeserver.app.listeners import listen
@@ -60,7 +60,8 @@ async def serve(settings: Settings) -> Server:
 async def _services(base: Base) -> list[object]:
     """Everything that handlers may ask for."""
     graph = build_graph(base)
-    people = build_people(base, graph)
+    ephemeral = await build_ephemeral(base, graph)
+    people = build_people(base, graph, ephemeral.presence_news)
     await base.sender.start()
     base.stack.push_async_callback(base.sender.stop)
     base.stack.push_async_callback(graph.joins.stop)
@@ -68,10 +69,12 @@ async def _services(base: Base) -> list[object]:
         base.sender,
         *people_services(base, graph, people),
         *await account_services(base, people),
-        *ephemeral_services(base),
+        ephemeral.receipts,
+        ephemeral.typing,
+        ephemeral.presence,
         *await push_services(base, graph),
-        *room_services(base, graph, people),
-        *federation_services(base, graph, people),
+        *room_services(base, graph, people, ephemeral.presence),
+        *federation_services(base, graph, people, ephemeral),
         *_settings(base.settings),
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from homeserver.app.base import Base
-from homeserver.app.ephemeral import edu_handlers
+from homeserver.app.ephemeral import Ephemeral
 from homeserver.app.graph import Graph
 from homeserver.app.people import People
 from homeserver.doctor.echo import Echoes
@@ -20,11 +20,11 @@ from homeserver.services.state_answers import StateAnswers
 from homeserver.services.third_party_invites import ThirdPartyInvites
 
 
-def federation_services(base: Base, graph: Graph, people: People) -> list[object]:
+def federation_services(base: Base, graph: Graph, people: People, ephemeral: Ephemeral) -> list[object]:
     """What answers other servers."""
     identity, key_ring, states = base.identity, base.key_ring, graph.states
     database, server_name = base.database, identity.server_name
-    edus = IncomingEDUs(edu_handlers(base, graph))
+    edus = IncomingEDUs(ephemeral.edu_handlers)
     transactions = IncomingTransactions(database, graph.inbox, edus, now_ms)
     base.stack.push_async_callback(transactions.stop)
     return [

@@ -13,6 +13,7 @@ from homeserver.services.invitations import Invitations
 from homeserver.services.member_profiles import MemberProfiles
 from homeserver.services.membership import Membership
 from homeserver.services.mutual_rooms import MutualRooms
+from homeserver.services.presence_news import PresenceNews
 from homeserver.services.profile_propagation import ProfilePropagation
 from homeserver.services.profiles import Profiles
 from homeserver.services.push_rules import PushRules
@@ -42,8 +43,8 @@ class People:
     index: UserDirectoryIndex
 
 
-def build_people(base: Base, graph: Graph) -> People:
-    """Build it."""
+def build_people(base: Base, graph: Graph, presence: PresenceNews | None) -> People:
+    """Build it. `presence`: told of changed profiles; None where it is switched off."""
     database = base.database
     states, timeline, identity = graph.states, graph.timeline, base.identity
     remote_directory = RemoteDirectory(base.client)
@@ -79,6 +80,8 @@ def build_people(base: Base, graph: Graph) -> People:
     async def profile_changed(user_id: str) -> None:
         await propagation.changed(user_id)
         index.work.wake()
+        if presence is not None:
+            await presence.profile_changed(user_id)
 
     profiles = Profiles(
         database, identity.server_name, on_change=profile_changed, remote=remote_directory.profile

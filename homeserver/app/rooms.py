@@ -12,6 +12,7 @@ from homeserver.services.events_by_time import EventsByTime
 from homeserver.services.initial_sync import InitialSync
 from homeserver.services.members import Members
 from homeserver.services.pagination import Pagination
+from homeserver.services.presence import Presence
 from homeserver.services.public_rooms import PublicRooms
 from homeserver.services.relations import Relations
 from homeserver.services.remote_rooms import RemoteRooms
@@ -27,7 +28,7 @@ from homeserver.services.sync import Sync
 from homeserver.services.threads_list import ThreadsList
 
 
-def room_services(base: Base, graph: Graph, people: People) -> list[object]:
+def room_services(base: Base, graph: Graph, people: People, presence: Presence) -> list[object]:
     """What our clients read of rooms, and send to them."""
     database, states, identity = base.database, graph.states, base.identity
     client_events = graph.client_events
@@ -38,7 +39,7 @@ def room_services(base: Base, graph: Graph, people: People) -> list[object]:
     return [
         EventsByTime(database, states, base.client, backfill, identity),
         EventStream(database, states, client_events, base.notifier),
-        InitialSync(database, states, client_events),
+        InitialSync(database, states, client_events, presence),
         Members(database, states, client_events),
         Pagination(database, states, client_events, backfill),
         PublicRooms(database, states, identity, RemoteRooms(base.client)),
@@ -48,7 +49,7 @@ def room_services(base: Base, graph: Graph, people: People) -> list[object]:
         SpaceHierarchy(summaries, now_ms),
         _search(base, graph),
         RoomSending(database, states, graph.timeline, people.membership, people.directory, identity),
-        Sync(database, states, client_events, base.notifier, base.typing_users),
+        Sync(database, states, client_events, base.notifier, base.typing_users, presence),
         ThreadsList(database, states, client_events),
     ]
 

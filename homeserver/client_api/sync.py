@@ -16,7 +16,7 @@ from homeserver.services.sync import Sync, SyncRequest
 
 
 class SyncQuery(Struct):
-    """The parameters of /sync. `timeout` in milliseconds. Presence is not served yet: `set_presence` has no effect."""
+    """The parameters of /sync. `timeout` in milliseconds."""
 
     filter: str | None = None
     since: str | None = None
@@ -41,5 +41,6 @@ async def sync(request: Request, query: SyncQuery, filters: Filters, service: Sy
         full_state=query.full_state,
         timeout_ms=query.timeout,
         use_state_after=query.use_state_after,
+        set_presence=query.set_presence,
     )
     return await service.sync(wanted)

@@ -114,8 +114,13 @@ class Converter:
             case inspect.UnionType(types=types):
                 if value is None:
                     return None
-                (inner,) = (each for each in types if not isinstance(each, inspect.NoneType))
-                return self.convert(inner, value, path, default)
+                inner = [each for each in types if not isinstance(each, inspect.NoneType)]
+                if len(inner) == 1:
+                    return self.convert(inner[0], value, path, default)
+                # Of several types all are simple.
+                if any(_is_leaf(each, value) for each in inner):
+                    return value
+                return self.report.error(path, value, " or ".join(map(describe, inner)))
             case inspect.CustomType(cls=cls):
                 try:
                     return self.parsers[cls](value)

@@ -163,6 +163,12 @@ def _rename_older(document: dict[str, Any], report: Report) -> None:
                 message = f'this is the older name of "{newer}", which is given too; remove one of them'
                 report.errors.append(Problem(older, message))
             document[newer] = document.pop(older)
+    # "use_presence" is what "presence.enabled" was once called, and counts where that is not given.
+    if "use_presence" in document:
+        presence = document.get("presence") or {}
+        if isinstance(presence, dict):
+            document["presence"] = {"enabled": document["use_presence"], **presence}
+        del document["use_presence"]
 
 
 def known_keys() -> frozenset[str]:

@@ -264,9 +264,17 @@ class ServerNotices(Struct, frozen=True, kw_only=True):
     auto_join: bool = False
 
 
-class PeopleSettings(Struct, frozen=True, kw_only=True):
-    """Finding users, and telling them something."""
+class PresenceSettings(Struct, frozen=True, kw_only=True):
+    """Whether users see who is online. `untracked`: as if nobody ever was."""
 
+    enabled: bool | Literal["untracked"] = True
+    include_offline_users_on_sync: bool = False
+
+
+class PeopleSettings(Struct, frozen=True, kw_only=True):
+    """Finding users, telling them something, and who is online."""
+
+    presence: PresenceSettings = PresenceSettings()
     user_directory: UserDirectory = UserDirectory()
     server_notices: ServerNotices | None = None
 
@@ -377,9 +385,9 @@ class RateLimitSettings(Struct, frozen=True, kw_only=True):
     rc_third_party_invite: RateLimit = RateLimit(per_second=0.0025, burst_count=5)
     rc_media_create: RateLimit = RateLimit(per_second=10, burst_count=50)
     rc_key_requests: RateLimit = RateLimit(per_second=20, burst_count=100)
-    rc_presence: PresenceLimits = PresenceLimits()
     rc_reports: RateLimit = RateLimit(per_second=1, burst_count=5)
     rc_user_directory: RateLimit = RateLimit(per_second=0.016, burst_count=200)
+    rc_presence: PresenceLimits = PresenceLimits()
     rc_federation: FederationLimit = FederationLimit()
 
 

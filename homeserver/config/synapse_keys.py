@@ -29,8 +29,6 @@ NOT_YET_EFFECTIVE = frozenset(
         "rc_joins_per_room",
         "rc_key_requests",
         "rc_media_create",
-        "rc_presence",
-        "rc_presence.per_user",
         "rc_third_party_invite",
         "url_preview_enabled",
         "server_notices",
@@ -68,7 +66,7 @@ _UNUSED = """
     metrics_flags metrics_port modules next_link_domain_whitelist no_proxy_hosts
     notify_appservices_from_worker oembed oidc_config oidc_providers
     opentracing outbound_federation_restricted_to password_config password_providers perspectives
-    presence prevent_media_downloads_from pusher_instances
+    prevent_media_downloads_from pusher_instances
     rc_delayed_event_mgmt rc_message_burst_count rc_messages_per_second
     recaptcha_private_key
     recaptcha_private_key_path recaptcha_public_key recaptcha_public_key_path recaptcha_siteverify_api
@@ -83,7 +81,7 @@ _UNUSED = """
     ui_auth
     update_user_directory_from_worker url_preview_accept_language url_preview_ip_range_blacklist
     url_preview_ip_range_whitelist url_preview_url_blacklist use_appservice_legacy_authorization
-    use_frozen_dicts use_presence user_agent_suffix user_consent user_ips_max_age
+    use_frozen_dicts user_agent_suffix user_consent user_ips_max_age
     web_client web_client_location worker_app worker_listeners worker_name worker_replication_http_port
     worker_replication_secret
     """

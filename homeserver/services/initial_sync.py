@@ -17,8 +17,10 @@ from homeserver.services.client_events import ClientEvents
 from homeserver.services.event_access import Access, access
 from homeserver.services.history_walk import HistoryWalker
 from homeserver.services.ignored_users import unwanted_by
+from homeserver.services.presence import Presence
 from homeserver.services.room_state import RoomStates
 from homeserver.services.sync.account_data import Events, account_data_news, account_data_of_rooms
+from homeserver.services.sync.presence import presence_news
 from homeserver.services.sync.request import Reader, SyncRequest
 from homeserver.services.typing_users import TypingNews
 from homeserver.storage import events as stored_events
@@ -103,11 +105,14 @@ class _Reading:
 class InitialSync:
     """Answers /initialSync of everything and of one room."""
 
-    def __init__(self, database: Database, states: RoomStates, events: ClientEvents) -> None:
+    def __init__(
+        self, database: Database, states: RoomStates, events: ClientEvents, presence: Presence
+    ) -> None:
         """`events` brings what is read in the form for clients."""
         self._database = database
         self._states = states
         self._events = events
+        self._presence = presence
 
     async def everything(
         self, requester: Requester, *, limit: int | None = None, archived: bool = False
@@ -118,9 +123,11 @@ class InitialSync:
             reading = await self._reading(tx, requester, limit)
             news = await account_data_news(reading.reader)
             shown = await reading.rooms(("join", *ARCHIVED) if archived else ("join",), news.rooms)
+            mine = await memberships.of_user(tx, requester.user_id, ("join",))
+            nids = [membership.room_nid for membership in mine]
             return {
                 "end": stream_token(reading.reader.position),
-                "presence": [],
+                "presence": await presence_news(reading.reader, nids, ()),
                 "account_data": news.everywhere,
                 "rooms": [*shown, *await reading.invites()],
             }
@@ -141,7 +148,7 @@ class InitialSync:
             # The specification has no word for who knocks.
             membership = now.membership if now and now.membership != "knock" else None
             body = await reading.room(may, membership, own.get(room_id, []))
-            return {**body, "presence": []}
+            return {**body, "presence": await presence_news(reading.reader, [may.room.room_nid], ())}
 
         return await self._database.read(work)
 
@@ -149,5 +156,7 @@ class InitialSync:
         position = await positions.current(tx)
         request = SyncRequest(requester, Filter())
         unwanted = await unwanted_by(tx, requester.user_id)
-        reader = Reader(tx, request, position, self._states, self._events, _NOBODY_TYPES, unwanted)
+        reader = Reader(
+            tx, request, position, self._states, self._events, _NOBODY_TYPES, self._presence, unwanted
+        )
         return _Reading(reader, min(DEFAULT_LIMIT if limit is None else limit, MAX_LIMIT))

@@ -30,7 +30,8 @@ class Committed:
 
     position: where the stream stands now. rooms: room IDs with something new. users: our users for whom something is new
     besides (a membership of theirs). destinations: servers for which there is something in the outbox. arrival: the events that
-    came. notified, read: our users who have more unread notifications, and those who have fewer.
+    came. notified, read: our users who have more unread notifications, and those who have fewer. newcomers: who has come to be
+    joined to one of the rooms. actors: our users who did something besides sending events.
     """
 
     position: int
@@ -40,6 +41,8 @@ class Committed:
     arrival: Arrival | None = None
     notified: frozenset[str] = frozenset()
     read: frozenset[str] = frozenset()
+    newcomers: frozenset[str] = frozenset()
+    actors: frozenset[str] = frozenset()
 
     def together_with(self, other: "Committed") -> "Committed":
         """What two parts of one unit of work have stored."""

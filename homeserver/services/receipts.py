@@ -102,6 +102,7 @@ class Receipts:
                     frozenset({room_id}) if public else frozenset(),
                     frozenset() if public else frozenset({user_id}),
                     read=frozenset({user_id}) if await _mark_read(tx, kept) else frozenset(),
+                    actors=frozenset({user_id}),
                 )
             return (public, servers), committed
 

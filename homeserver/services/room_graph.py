@@ -213,7 +213,7 @@ class GraphWriter:
             tx, room.room_nid, add=self._gaps_opened, remove=self._gaps_closed
         )
         before = set(await memberships.joined_servers(tx, room.room_nid)) if self._relayed else set()
-        users, members_changed = await self._move_state(room.current_state, last)
+        users, newcomers, members_changed = await self._move_state(room.current_state, last)
         after = before
         if members_changed and self._relayed:
             after = set(await memberships.joined_servers(tx, room.room_nid))
@@ -221,7 +221,7 @@ class GraphWriter:
         destinations = await self._queue(nids, before | after)
         destinations |= await self._queue_ends(after - before)
         arrival = Arrival(self.room, self.current_state, _shown(placed, nids, self.room, hidden))
-        return Committed(last, frozenset({room.room_id}), users, destinations, arrival)
+        return Committed(last, frozenset({room.room_id}), users, destinations, arrival, newcomers=newcomers)
 
     async def resolved_ends(self, chosen: Collection[str]) -> Digest:
         """The state after some of the ends: that before an event that is built on them."""
@@ -395,20 +395,20 @@ class GraphWriter:
     async def _resolved(self, roots: Sequence[Digest]) -> Digest:
         return await self._states.resolved(self._tx, self.room.rules, roots, self._added)
 
-    async def _move_state(self, old: Digest, position: int) -> tuple[frozenset[str], bool]:
+    async def _move_state(self, old: Digest, position: int) -> tuple[frozenset[str], frozenset[str], bool]:
         """Bring all that follows from the current state up to date.
 
-        Returns our users whose membership changed, and whether anyone's did.
+        Returns our users whose membership changed, the users who have come to be joined, and whether anyone's membership changed.
         """
         if old == self.current_state:
-            return frozenset(), False
+            return frozenset(), frozenset(), False
         await rooms.record_state(self._tx, self.room.room_nid, position, self.current_state)
         differing = await self._states.changes(self._tx, old, self.current_state)
         members = {key[1]: new for key, (_, new) in differing.items() if key[0] == "m.room.member"}
         ours = frozenset(each for each in members if each.partition(":")[2] == self._server_name)
         await mark_changes(self._tx, self.room.room_nid, differing.keys(), has_ours=bool(ours))
         if not members:
-            return frozenset(), False
+            return frozenset(), frozenset(), False
         said: dict[str, tuple[str | None, str]] = {}
         for batch in stored_events.in_batches(event_id for event_id in members.values() if event_id):
             # Read for this alone, and not kept: after a join there may be very many.
@@ -420,8 +420,8 @@ class GraphWriter:
         for user_id, new in members.items():
             membership, sender = said.get(new or "", (None, ""))
             changes.append(memberships.Change(user_id, membership, new or "", sender))
-        await memberships.apply(self._tx, self.room.room_nid, changes, position)
-        return ours, True
+        newcomers = await memberships.apply(self._tx, self.room.room_nid, changes, position)
+        return ours, frozenset(newcomers), True
 
     async def _queue(self, nids: Mapping[str, int], servers: set[str]) -> frozenset[str]:
         """Put the events that we send to others into the outbox: for the servers in the room before and after them."""

@@ -44,3 +44,8 @@ async def thread_place(tx: Transaction, stored: StoredEvent) -> ThreadPlace:
             return ThreadPlace(relation.parent, frozenset(passed))
         now = await stored_events.get(tx, relation.parent)
     return ThreadPlace(MAIN, frozenset(passed))
+
+
+async def thread_of(tx: Transaction, stored: StoredEvent) -> str:
+    """The ID of the root of the thread that an event is in, or `main`."""
+    return (await thread_place(tx, stored)).thread_id

@@ -239,8 +239,8 @@ async def set_forgotten(tx: Transaction, room_nid: int, user_id: str) -> None:
     )
 
 
-async def apply(tx: Transaction, room_nid: int, changes: Sequence[Change], position: int) -> None:
-    """Bring the room's members up to its new current state, which holds from `position` on.
+async def apply(tx: Transaction, room_nid: int, changes: Sequence[Change], position: int) -> set[str]:
+    """Bring the room's members up to its new current state, which holds from `position` on. Returns who has come to be joined.
 
     A room that was forgotten stays so as long as its user does not come back, and `position` of a membership that goes on.
     """
@@ -250,9 +250,12 @@ async def apply(tx: Transaction, room_nid: int, changes: Sequence[Change], posit
     ]
     await user_directory.users_changed(tx, joining_or_leaving)
     joined: Counter[str] = Counter()
+    newcomers = set()
     for change in changes:
         if before.get(change.user_id) == "join":
             joined[_server(change.user_id)] -= 1
+        elif change.membership == "join":
+            newcomers.add(change.user_id)
         if change.membership == "join":
             joined[_server(change.user_id)] += 1
     gone = [change.user_id for change in changes if change.membership is None and change.user_id in before]
@@ -290,6 +293,7 @@ async def apply(tx: Transaction, room_nid: int, changes: Sequence[Change], posit
         " ON CONFLICT (room_nid, server) DO UPDATE SET joined = room_servers.joined + excluded.joined",
         [(room_nid, server, delta) for server, delta in joined.items() if delta],
     )
+    return newcomers
 
 
 def _server(user_id: str) -> str:

@@ -182,6 +182,22 @@ def test_a_database_in_memory() -> None:
     assert settings(text).storage.database.args == {"database": ":memory:"}
 
 
+@pytest.mark.parametrize(
+    ("text", "enabled"),
+    [
+        ("", True),
+        ("presence: {enabled: false}", False),
+        ("presence: {enabled: untracked}", "untracked"),
+        ("use_presence: false", False),
+        ("use_presence: false\npresence: {enabled: true}", True),
+        ("use_presence: false\npresence: {include_offline_users_on_sync: true}", False),
+        ("use_presence: false\npresence:", False),
+    ],
+)
+def test_presence(text: str, enabled: bool | str) -> None:
+    assert settings(text).people.presence.enabled == enabled
+
+
 def test_the_secret_may_stand_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("from the file\n")
     document = {"server_name": "a.example", "registration_shared_secret_path": "secret"}
@@ -271,6 +287,10 @@ def test_the_lists_of_keys_do_not_overlap() -> None:
             "ip_range_blocklist: [10.0.0.0/99]",
             'ip_range_blocklist[0]: found the text "10.0.0.0/99", but allowed is an address or a range such as '
             "10.0.0.0/8, 192.0.2.1 or fc00::/7",
+        ),
+        (
+            "presence: {enabled: maybe}",
+            'presence.enabled: found the text "maybe", but allowed is true or false or untracked',
         ),
         (
             "ip_range_blocklist: []\nip_range_blacklist: []",

@@ -79,7 +79,7 @@ from homeserver.storage.events import StoredEvent
 from homeserver.storage.state import NodeCache
 from tests.support.certificates import Authority
 from tests.support.federation_peer import SUBNET, bound_socket, name_of, outbound_settings
-from tests.support.rooms import open_sqlite
+from tests.support.rooms import no_presence, open_sqlite
 
 INVITES = RateLimit(per_second=0.001, burst_count=8)
 """How many a user may get."""
@@ -198,7 +198,8 @@ class FederatingServer:
         self.notifier = Notifier(0)
         events = ClientEvents(self.states, now_ms)
         typing = TypingUsers(self.notifier.stir, now_ms)
-        self._sync = Sync(database, self.states, events, self.notifier, typing)
+        presence = no_presence(database, now_ms)
+        self._sync = Sync(database, self.states, events, self.notifier, typing, presence)
         self._api = [
             self.incoming,
             InboundInvites(database, self.states, received, self.outside, identity, INVITES),

@@ -29,6 +29,7 @@ RATE_LIMITS: dict[str, Any] = {
     "rc_login": {"address": UNLIMITED, "account": UNLIMITED, "failed_attempts": UNLIMITED},
     "rc_joins": {"local": UNLIMITED, "remote": UNLIMITED},
     "rc_invites": {"per_room": UNLIMITED, "per_user": UNLIMITED, "per_issuer": UNLIMITED},
+    "rc_presence": {"per_user": UNLIMITED},
     "rc_federation": {
         "window_size": 1000,
         "sleep_limit": 100_000,

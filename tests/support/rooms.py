@@ -5,9 +5,12 @@ from pathlib import Path
 
 from signedjson.key import generate_signing_key
 
+from homeserver.config import PresenceSettings, RateLimit
 from homeserver.services.client_events import ClientEvents
+from homeserver.services.clock import Clock
 from homeserver.services.identity import Identity
 from homeserver.services.notifier import Committed, Notifier
+from homeserver.services.presence import Presence
 from homeserver.services.room_state import RoomStates
 from homeserver.services.room_writes import RoomWrites
 from homeserver.services.sync import Sync
@@ -59,7 +62,8 @@ class RoomServices:
         self.timeline = Timeline(self.writes, self.states, self.identity, self.clock)
         self.client_events = ClientEvents(self.states, self.clock)
         typing = TypingUsers(self.notifier.stir, self.clock)
-        self.sync = Sync(self.database, self.states, self.client_events, self.notifier, typing)
+        presence = no_presence(self.database, self.clock)
+        self.sync = Sync(self.database, self.states, self.client_events, self.notifier, typing, presence)
 
     def _after_commit(self, committed: Committed) -> None:
         self.committed.append(committed)
@@ -89,6 +93,12 @@ class RoomServices:
         """Send a message."""
         content = {"msgtype": "m.text", "body": text}
         return await self.timeline.send(room_id, Draft(user_id, "m.room.message", content))
+
+
+def no_presence(database: Database, clock: Clock) -> Presence:
+    """Presence, switched off."""
+    limit = RateLimit(per_second=1, burst_count=1)
+    return Presence(database, None, PresenceSettings(enabled=False), limit, clock)
 
 
 async def open_sqlite(path: Path) -> Database:

@@ -235,8 +235,8 @@ async def join_via(resident: WholeServer, server: WholeServer, localpart: str, r
 
 
 async def sync(client: Client, since: str | None = None, **query: Any) -> Any:
-    """An answer of /sync."""
-    asked = urlencode({**({} if since is None else {"since": since}), **query})
+    """An answer of /sync, which leaves the user's presence as it is unless `set_presence` says otherwise."""
+    asked = urlencode({"set_presence": "offline", **({} if since is None else {"since": since}), **query})
     return (await client.get(f"{V3}/sync?{asked}")).ok()
 
 

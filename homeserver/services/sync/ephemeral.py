@@ -40,11 +40,14 @@ async def ephemeral_news(
 
 
 def _add_typing(reader: Reader, room_id: str, news: dict[str, Events], *, is_new: bool) -> None:
-    users = reader.typing.of(room_id, is_new=is_new)
-    if users is not None:
-        news.setdefault(room_id, []).append({"type": TYPING, "content": {"user_ids": users}})
-    if room_id in reader.typing.now:
+    ignored = reader.unwanted.ignored
+    if any(user_id not in ignored for user_id in reader.typing.now.get(room_id, ())):
         reader.typing_rooms.add(room_id)
+    users = reader.typing.of(room_id, is_new=is_new)
+    if users is None or (room_id not in reader.typing_rooms and reader.request.typing is None):
+        return
+    shown = [user_id for user_id in users if user_id not in ignored]
+    news.setdefault(room_id, []).append({"type": TYPING, "content": {"user_ids": shown}})
 
 
 async def _receipts(
@@ -59,5 +62,7 @@ async def _receipts(
     found += await stored_receipts.shown_to(reader.tx, reader.user_id, seen, since, MAX_RECEIPTS)
     by_room: dict[str, list[Read]] = {}
     for stored in found:
+        if stored.read.user_id in reader.unwanted.ignored:
+            continue
         by_room.setdefault(stored.read.room_id, []).append(stored.read)
     return by_room

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from homeserver.services.sync.account_data import Events, account_data_news, account_data_of_rooms
 from homeserver.services.sync.ephemeral import ephemeral_news
+from homeserver.services.sync.presence import presence_news
 from homeserver.services.sync.request import Reader
 from homeserver.services.sync.unread import ByThread, unread_by_room
 from homeserver.storage import events as stored_events
@@ -43,6 +44,7 @@ class Plan:
     outside: list[OutOfRoom] = field(default_factory=list)
     watched: list[str] = field(default_factory=list)
     account_data: Events = field(default_factory=list)
+    presence: Events = field(default_factory=list)
 
 
 async def plan(reader: Reader) -> Plan:
@@ -75,6 +77,8 @@ async def plan(reader: Reader) -> Plan:
             planned.append(PlannedRoom(membership, since, own, ephemeral, is_quiet))
     unread = await unread_by_room(reader, [room.membership.room_nid for room in planned])
     made.joined = [replace(room, unread=unread.get(room.membership.room_nid, {})) for room in planned]
+    numbers = {membership.room_id: membership.room_nid for membership in mine}
+    made.presence = await presence_news(reader, numbers.values(), [numbers[room_id] for room_id in new])
     await _plan_others(reader, made, private)
     return made
 

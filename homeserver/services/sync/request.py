@@ -8,6 +8,7 @@ from homeserver.core.requester import Requester
 from homeserver.core.stream_tokens import SyncToken
 from homeserver.services.client_events import ClientEvents, EventForm
 from homeserver.services.ignored_users import Unwanted
+from homeserver.services.presence import Presence
 from homeserver.services.room_state import RoomStates
 from homeserver.services.typing_users import TypingNews
 from homeserver.storage.database import Transaction
@@ -16,7 +17,7 @@ from homeserver.storage.database import Transaction
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
     """The parameters of /sync. since: a position of the stream; None for an initial sync. timeout_ms: how long to wait.
-    typing: as in the token that `since` is from.
+    typing: as in the token that `since` is from. set_presence: what the device makes of its user's presence; None: `online`.
 
     Spec: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync
     """
@@ -28,6 +29,7 @@ class SyncRequest:
     timeout_ms: int = 0
     use_state_after: bool = False
     typing: int | None = None
+    set_presence: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Reader:
     states: RoomStates
     events: ClientEvents
     typing: TypingNews
+    presence: Presence
     unwanted: Unwanted
     known_members: Collection[str] = ()
     sent_members: set[str] = field(default_factory=set)

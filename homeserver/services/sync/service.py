@@ -7,6 +7,7 @@ from typing import Any
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.ignored_users import unwanted_by
 from homeserver.services.notifier import Notifier
+from homeserver.services.presence import Presence
 from homeserver.services.reached import check_reached
 from homeserver.services.room_state import RoomStates
 from homeserver.services.sync.devices import device_sections
@@ -20,6 +21,8 @@ from homeserver.storage import rooms
 from homeserver.storage.database import Database, Transaction
 
 MAX_TIMEOUT_MS = 10 * 60 * 1000
+NEWS = ("rooms", "account_data", "presence")
+"""The parts of an answer that a request does not wait for any longer."""
 
 
 class Sync:
@@ -32,6 +35,7 @@ class Sync:
         events: ClientEvents,
         notifier: Notifier,
         typing: TypingUsers,
+        presence: Presence,
     ) -> None:
         """Reads through `database`, waits with `notifier`."""
         self._database = database
@@ -39,6 +43,7 @@ class Sync:
         self._events = events
         self._notifier = notifier
         self._typing = typing
+        self._presence = presence
         self._sent_members = SentMembers()
 
     async def sync(self, request: SyncRequest) -> dict[str, Any]:
@@ -46,6 +51,10 @@ class Sync:
 
         Raises M_INVALID_PARAM for a token of a position that this server has not reached.
         """
+        async with self._presence.syncing(request.requester, request.set_presence):
+            return await self._sync(request)
+
+    async def _sync(self, request: SyncRequest) -> dict[str, Any]:
         device = (request.requester.user_id, request.requester.device_id)
         known = self._sent_members.known(device, request.since)
         loop = asyncio.get_running_loop()
@@ -54,7 +63,7 @@ class Sync:
             typing = self._typing.news(request.typing)
             answer, reader, watched = await self._read(request, known, typing)
             left_ms = int((deadline - loop.time()) * 1000)
-            has_news = "rooms" in answer or "account_data" in answer
+            has_news = not answer.keys().isdisjoint(NEWS)
             if has_news or request.since is None or request.full_state or left_ms <= 0:
                 self._sent_members.note(device, reader.position, reader.sent_members)
                 return answer
@@ -72,7 +81,15 @@ class Sync:
             position = await check_reached(tx, request.since)
             unwanted = await unwanted_by(tx, request.requester.user_id)
             reader = Reader(
-                tx, request, position, self._states, self._events, typing, unwanted, known_members
+                tx,
+                request,
+                position,
+                self._states,
+                self._events,
+                typing,
+                self._presence,
+                unwanted,
+                known_members,
             )
             answer, watched = await _answer(tx, reader)
             return answer, reader, watched
@@ -110,6 +127,8 @@ async def _answer(tx: Transaction, reader: Reader) -> tuple[dict[str, Any], list
     answer: dict[str, Any] = {"next_batch": str(reader.next_batch), **device_sections(reader)}
     if made.account_data:
         answer["account_data"] = {"events": made.account_data}
+    if made.presence:
+        answer["presence"] = {"events": made.presence}
     filled = {name: section for name, section in sections.items() if section}
     if filled:
         answer["rooms"] = filled
