@@ -152,7 +152,10 @@ async def test_initial_sync(whole: WholeServer) -> None:
     user = f"{V3}/user/{quote(bob.user_id)}"
     (await bob.put(f"{user}/account_data/org.example", {"a": 1})).ok()
     (await bob.put(f"{user}/rooms/{quote(joined)}/account_data/org.example", {"b": 2})).ok()
+    presence = f"{V3}/presence/{quote(alice.user_id)}/status"
+    (await alice.put(presence, {"presence": "unavailable"})).ok()
     answer = (await bob.get(f"{V3}/initialSync?limit=2")).ok()
+    assert [event["sender"] for event in answer["presence"]] == [alice.user_id]
     assert {"type": "org.example", "content": {"a": 1}} in answer["account_data"]
     assert "m.push_rules" in {datum["type"] for datum in answer["account_data"]}
     rooms = {room["room_id"]: room for room in answer["rooms"]}

@@ -14,7 +14,7 @@ import pytest
 from homeserver.core import presence as rules
 from homeserver.core.presence import MAX_STATUS_BYTES
 from tests.support.certificates import Authority
-from tests.support.client import Answer, Client
+from tests.support.client import Answer, Client, no_news
 from tests.support.whole import V3, WholeServer, create_room, membership, say, sync
 
 
@@ -77,9 +77,9 @@ async def test_what_is_set_is_told_to_those_who_share_a_room(room: Room) -> None
     assert (await put(alice, "online", status_msg="I am here")).ok() == {}
     answer = await waiting
     expected = ONLINE | {"status_msg": "I am here"}
-    assert shown(answer) == {alice.user_id: expected} and set(answer) == {"presence", "next_batch"}
+    assert shown(answer) == {alice.user_id: expected} and "rooms" not in answer
     assert await get(bob, alice) == await get(alice, alice) == expected
-    assert await sync(bob, answer["next_batch"]) == {"next_batch": answer["next_batch"]}
+    assert await sync(bob, answer["next_batch"]) == no_news(answer["next_batch"])
     assert shown(await sync(bob)) == {alice.user_id: expected}
     assert shown(await sync(carol, elsewhere)) == shown(await sync(carol)) == {}
     assert shown(await sync(alice)) == {alice.user_id: expected}, "the user's own devices are told too"
@@ -97,14 +97,14 @@ async def test_what_changes_nothing_is_no_news(room: Room) -> None:
     (await put(room.alice, "unavailable", status_msg="x")).ok()
     since = (await sync(room.bob))["next_batch"]
     (await put(room.alice, "unavailable", status_msg="x")).ok()
-    assert await sync(room.bob, since) == {"next_batch": since}
+    assert await sync(room.bob, since) == no_news(since)
 
 
 async def test_set_presence_of_sync(room: Room) -> None:
     alice, bob = room.alice, room.bob
     since = (await sync(bob))["next_batch"]
     await sync(alice, set_presence="offline")
-    assert await sync(bob, since) == {"next_batch": since}
+    assert await sync(bob, since) == no_news(since)
     assert await get(bob, alice) == {"presence": "offline"}
     first = (await alice.get(f"{V3}/sync")).ok()
     assert shown(first) == {alice.user_id: ONLINE}, "without the parameter one is online"
@@ -119,7 +119,7 @@ async def test_set_presence_of_sync(room: Room) -> None:
     since = (await sync(bob, since))["next_batch"]
     for _ in range(3):
         await sync(alice, set_presence="online")
-    assert await sync(bob, since) == {"next_batch": since}
+    assert await sync(bob, since) == no_news(since)
 
 
 async def test_activity(room: Room) -> None:
@@ -169,6 +169,26 @@ async def test_who_joins_gets_to_know_the_others_and_they_the_newcomer(room: Roo
     assert seen[carol.user_id] == ONLINE
     everything = await sync(bob, position, full_state="true")
     assert shown(everything) == {alice.user_id: ONLINE, carol.user_id: ONLINE}
+
+
+async def test_ignored_users(room: Room) -> None:
+    alice, bob, room_id = room.alice, room.bob, room.room_id
+    event_id = await say(alice, room_id, "hello")
+    ignored = f"{V3}/user/{quote(bob.user_id)}/account_data/m.ignored_user_list"
+    (await bob.put(ignored, {"ignored_users": {alice.user_id: {}}})).ok()
+    since = (await sync(bob))["next_batch"]
+    await sync(alice, set_presence="online")
+    for method, target, body in (
+        ("POST", f"receipt/m.read/{quote(event_id)}", {}),
+        ("PUT", f"typing/{quote(alice.user_id)}", {"typing": True}),
+        ("PUT", f"typing/{quote(alice.user_id)}", {"typing": False}),
+        ("PUT", f"typing/{quote(alice.user_id)}", {"typing": True}),
+    ):
+        (await alice.request(method, f"{V3}/rooms/{quote(room_id)}/{target}", body)).ok()
+        answer = await sync(bob, since)
+        assert answer == no_news(answer["next_batch"])
+    first = await sync(bob)
+    assert "presence" not in first and first["rooms"]["join"][room_id]["ephemeral"]["events"] == []
 
 
 async def test_names(room: Room) -> None:
@@ -255,7 +275,7 @@ async def test_switched_off(tmp_path: Path, enabled: bool | str) -> None:
         assert (await put(room.alice, "online", status_msg="here")).ok() == {}
         (await put(room.alice, "online", room.bob.user_id)).refused(403, "M_FORBIDDEN")
         await sync(room.alice, set_presence="online")
-        assert await sync(room.bob, since) == {"next_batch": since}
+        assert await sync(room.bob, since) == no_news(since)
         assert "presence" not in await sync(room.bob)
         assert await get(room.bob, room.alice) == {"presence": "offline"}
         answer = await room.carol.get(path(room.alice.user_id))
@@ -283,5 +303,5 @@ async def test_a_restart(tmp_path: Path) -> None:
         since = (await sync(room.bob))["next_batch"]
     async with WholeServer(authority, tmp_path) as again:
         bob = again.client.with_token(room.bob.access_token, room.bob.user_id)
-        assert await sync(bob, since) == {"next_batch": since}
+        assert await sync(bob, since) == no_news(since)
         assert shown(await sync(bob)) == {room.alice.user_id: ONLINE}
