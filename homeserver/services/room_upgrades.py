@@ -170,8 +170,7 @@ class RoomUpgrades:
         if old is None or old.current_state != planned.state:
             raise _StateMoved
         tombstone = Draft(user_id, TOMBSTONE, {"body": BODY, "replacement_room": new.room_id}, "")
-        levels = upgrade_plan.retired_power_levels(planned.old)
-        closing = [] if levels is None else [Draft(user_id, "m.room.power_levels", levels, "")]
+        closing = upgrade_plan.closing(planned.old, user_id)
         committed = await self._timeline.add_within(tx, old.room_id, [tombstone], where_allowed=closing)
         await aliases.move(tx, old.room_id, new.room_id)
         if old.published:

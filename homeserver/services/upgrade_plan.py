@@ -164,7 +164,7 @@ def _levels_in(content: object, rules: RoomRules) -> dict[str, Any]:
     }
 
 
-def retired_power_levels(old: OldRoom) -> dict[str, Any] | None:
+def _retired_power_levels(old: OldRoom) -> dict[str, Any] | None:
     """The power levels of the old room when it is replaced; None when they are so already, or there are none.
 
     "setting `events_default` and `invite` to the greater of `50` and `users_default + 1`"
@@ -227,15 +227,32 @@ def _join_rules(old: OldRoom, rules: RoomRules) -> list[State]:
 
 def _canonical_alias(old: OldRoom) -> list[State]:
     """The canonical alias, as far as it names aliases that move with the room."""
-    if CANONICAL_ALIAS not in old.state:
-        return []
-    content = dict(old.state[CANONICAL_ALIAS].content)
-    if content.get("alias") not in old.aliases:
+    content = _aliases(old, moved=True)
+    return [(*CANONICAL_ALIAS, content)] if content.get("alias") or content.get("alt_aliases") else []
+
+
+def _aliases(old: OldRoom, *, moved: bool) -> dict[str, Any]:
+    """The content of the old room's canonical alias with those aliases alone that move to the new room, or that do not."""
+    content = dict(old.state[CANONICAL_ALIAS].content) if CANONICAL_ALIAS in old.state else {}
+    if (content.get("alias") in old.aliases) is not moved:
         content.pop("alias", None)
     others = content.get("alt_aliases")
     if isinstance(others, list):
-        content["alt_aliases"] = [alias for alias in others if alias in old.aliases]
-    return [(*CANONICAL_ALIAS, content)] if content.get("alias") or content.get("alt_aliases") else []
+        content["alt_aliases"] = [alias for alias in others if (alias in old.aliases) is moved]
+    return content
+
+
+def closing(old: OldRoom, user_id: str) -> list[Draft]:
+    """What is changed in the old room when it has got its tombstone, as far as the user may: its aliases lead to the new room, and
+    nobody is to speak or to be invited there."""
+    changed: list[State] = []
+    remaining = _aliases(old, moved=False)
+    if CANONICAL_ALIAS in old.state and remaining != old.state[CANONICAL_ALIAS].content:
+        changed.append((*CANONICAL_ALIAS, remaining))
+    levels = _retired_power_levels(old)
+    if levels is not None:
+        changed.append((*POWER_LEVELS, levels))
+    return _drafts(user_id, changed)
 
 
 def is_upgrader(old: OldRoom, user_id: str) -> bool:

@@ -83,8 +83,10 @@ async def test_a_room_takes_the_place_of_another(rooms: RoomServer, before: str,
     assert told.keys() == {old, new}
     assert [event["type"] for event in told[old]["timeline"]["events"]] == [
         "m.room.tombstone",
+        "m.room.canonical_alias",
         "m.room.power_levels",
     ]
+    assert await content(alice, old, "m.room.canonical_alias") == {}
     assert (await alice.state(new, "m.room.create")).status == 200
     await alice.say(new, "on")
 
