@@ -67,7 +67,7 @@ async def _services(base: Base) -> list[object]:
     base.stack.push_async_callback(graph.joins.stop)
     return [
         base.sender,
-        *people_services(base, graph, people),
+        *await people_services(base, graph, people),
         *await account_services(base, people),
         ephemeral.receipts,
         ephemeral.typing,

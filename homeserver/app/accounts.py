@@ -49,7 +49,7 @@ async def account_services(base: Base, people: People) -> list[object]:
     """Accounts, sessions and filters, and what users keep for themselves."""
     database = base.database
     writes = UserWrites(database, base.after_commit)
-    built = build_accounts(base.settings, database, people.membership.leave)
+    built = build_accounts(base.settings, database, people.membership.withdraw)
     await built.last_seen.start()
     base.stack.push_async_callback(built.last_seen.stop)
     await built.deactivation.start()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from homeserver.app.base import Base
 from homeserver.app.graph import Graph
+from homeserver.config import ConfigError, Problem
+from homeserver.core.identifiers import new_user_id
 from homeserver.services.clock import now_ms
 from homeserver.services.directory import Directory
 from homeserver.services.guests import GuestAccess
@@ -13,6 +15,7 @@ from homeserver.services.invitations import Invitations
 from homeserver.services.member_profiles import MemberProfiles
 from homeserver.services.membership import Membership
 from homeserver.services.mutual_rooms import MutualRooms
+from homeserver.services.notice_rooms import NoticeRooms
 from homeserver.services.presence_news import PresenceNews
 from homeserver.services.profile_propagation import ProfilePropagation
 from homeserver.services.profiles import Profiles
@@ -24,6 +27,7 @@ from homeserver.services.report_review import ReportReview
 from homeserver.services.reports import Reports
 from homeserver.services.room_creation import RoomCreation
 from homeserver.services.room_upgrades import RoomUpgrades
+from homeserver.services.server_notices import ServerNotices
 from homeserver.services.turn_server import TurnServer
 from homeserver.services.user_directory import UserDirectory
 from homeserver.services.user_directory_index import UserDirectoryIndex
@@ -92,9 +96,12 @@ def build_people(base: Base, graph: Graph, presence: PresenceNews | None) -> Peo
     return People(directory, invitations, membership, profiles, creation, upgrades, index)
 
 
-def people_services(base: Base, graph: Graph, people: People) -> list[object]:
-    """What handlers may ask for of it, and what users find and tell of each other."""
+async def people_services(base: Base, graph: Graph, people: People) -> list[object]:
+    """What handlers may ask for of it, and what users find and tell of each other. Raises ConfigError."""
     database, states = base.database, graph.states
+    notice_rooms = _notice_rooms(base, people)
+    if notice_rooms is not None:
+        await notice_rooms.prepare()
     return [
         people.directory,
         people.membership,
@@ -104,6 +111,24 @@ def people_services(base: Base, graph: Graph, people: People) -> list[object]:
         MutualRooms(database),
         Reports(database, states, base.identity, now_ms),
         ReportReview(database, states),
+        ServerNotices(database, graph.timeline, notice_rooms, base.identity),
         TurnServer(base.settings.voip, now_ms),
         UserDirectory(database, base.settings.people.user_directory, people.index),
     ]
+
+
+def _notice_rooms(base: Base, people: People) -> NoticeRooms | None:
+    """None where there are no server notices. Raises ConfigError."""
+    settings = base.settings.people.server_notices
+    if settings is None:
+        return None
+    localpart = settings.system_mxid_localpart
+    try:
+        sender = new_user_id(localpart, base.identity.server_name)
+    except ValueError as error:
+        where = "server_notices.system_mxid_localpart"
+        raise ConfigError(
+            "homeserver.yaml", [Problem(where, f"{localpart!r} is no name: {error}")]
+        ) from error
+    writes = UserWrites(base.database, base.after_commit)
+    return NoticeRooms(writes, people.creation, people.membership, people.profiles, settings, sender)

@@ -31,7 +31,6 @@ NOT_YET_EFFECTIVE = frozenset(
         "rc_media_create",
         "rc_third_party_invite",
         "url_preview_enabled",
-        "server_notices",
     }
 )
 """Keys that are checked when the file is read and do nothing yet."""

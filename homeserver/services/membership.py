@@ -16,7 +16,7 @@ from homeserver.services.member_profiles import MemberProfiles
 from homeserver.services.restricted_joins import authorising_user
 from homeserver.services.room_state import RoomStates
 from homeserver.services.timeline import Draft, Timeline
-from homeserver.storage import memberships, out_of_room, rooms
+from homeserver.storage import memberships, out_of_room, rooms, server_notices
 from homeserver.storage.database import Database, Transaction
 
 MEMBER = "m.room.member"
@@ -172,7 +172,32 @@ class Membership:
         return room_id
 
     async def leave(self, user_id: str, room_id: str, reason: str | None = None) -> None:
-        """Leave a room, or reject its invite, or take a knock back. Whoever has left already has nothing to do."""
+        """Leave a room, or reject its invite, or take a knock back. Whoever has left already has nothing to do.
+
+        Raises M_FORBIDDEN, and M_CANNOT_LEAVE_SERVER_NOTICE_ROOM for the invite to the user's server notices room.
+        """
+        await self._database.read(lambda tx: self._check_may_leave(tx, room_id, user_id))
+        await self.withdraw(user_id, room_id, reason)
+
+    async def _check_may_leave(self, tx: Transaction, room_id: str, user_id: str) -> None:
+        """ "Attempting to reject the invite must result in a `M_CANNOT_LEAVE_SERVER_NOTICE_ROOM` error. Servers should not prevent
+        the user leaving the room after joining".
+
+        Spec: https://spec.matrix.org/v1.19/client-server-api/#server-notices
+        """
+        if await server_notices.room_of(tx, user_id) != room_id:
+            return
+        room = await rooms.get(tx, room_id)
+        membership = await memberships.get(tx, room.room_nid, user_id) if room else None
+        if membership is not None and membership.membership == "invite":
+            raise MatrixError(
+                "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM",
+                "You cannot reject this invite: join the room to leave it",
+                403,
+            )
+
+    async def withdraw(self, user_id: str, room_id: str, reason: str | None = None) -> None:
+        """Leave a room, whatever it is for: as `leave` does, for a user who goes for good."""
         if await self._database.read(lambda tx: self._is_invited_to_ours(tx, room_id, user_id)):
             # Refused through the inviter's server, the room here would go on showing the invite: nobody tells us what we did.
             await self._remote.bring_invite(user_id, room_id)
@@ -231,6 +256,8 @@ class Membership:
         if membership == "join" and sender == user_id and await self._current(room_id, sender) != "join":
             await self.join(sender, room_id, extra=extra)
             return await self._member_event(room_id, user_id)
+        if membership == "leave" and sender == user_id:
+            await self._database.read(lambda tx: self._check_may_leave(tx, room_id, user_id))
         whole = {**extra, "membership": membership}
         return await self._timeline.send(room_id, Draft(sender, MEMBER, whole, user_id))
 

@@ -65,7 +65,7 @@ class RoomSending:
         Raises MatrixError: M_FORBIDDEN with the rule, M_TOO_LARGE, M_BAD_JSON, M_INVALID_PARAM, M_DUPLICATE_ANNOTATION, and
         M_UNKNOWN for a thread that starts from an event in a thread.
         """
-        transaction = _transaction(requester, f"send/{room_id}/{event_type}", transaction_id)
+        transaction = client_transaction(requester, f"send/{room_id}/{event_type}", transaction_id)
         if requester.is_suspended and event_type != REDACTION:
             raise user_suspended()
         if event_type == REDACTION:
@@ -108,7 +108,7 @@ class RoomSending:
 
         Raises MatrixError as `message` does, and M_NOT_FOUND for an event that is not in the room.
         """
-        transaction = _transaction(requester, f"redact/{room_id}/{event_id}", transaction_id)
+        transaction = client_transaction(requester, f"redact/{room_id}/{event_id}", transaction_id)
         content = {} if reason is None else {"reason": reason}
         return await self._redact(requester, room_id, event_id, content, transaction)
 
@@ -190,7 +190,7 @@ def _check_message(content: Mapping[str, Any]) -> None:
             raise bad_json(f"A message has a text as its {key} - at `$.{key}`")
 
 
-def _transaction(requester: Requester, endpoint: str, transaction_id: str) -> ClientTransaction:
+def client_transaction(requester: Requester, endpoint: str, transaction_id: str) -> ClientTransaction:
     """The scope of a transaction ID is a device and an endpoint.
 
     Spec: https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers

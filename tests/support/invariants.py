@@ -45,6 +45,9 @@ DANGLING = {
     "push rules of nobody": "SELECT user_id FROM push_rules WHERE user_id NOT IN (SELECT user_id FROM users)",
     "a relation of an event that is not shown, or was redacted": "SELECT event_nid FROM event_relations WHERE event_nid"
     " NOT IN (SELECT event_nid FROM events WHERE status = 0 AND position IS NOT NULL AND redacted_by IS NULL)",
+    "a server notices room that there is not": "SELECT room_id FROM server_notice_rooms WHERE room_id NOT IN"
+    " (SELECT room_id FROM rooms)",
+    "a word of nobody": "SELECT user_id FROM user_directory_words WHERE user_id NOT IN (SELECT user_id FROM user_directory)",
     "a local alias of no room": "SELECT alias FROM room_aliases WHERE room_id NOT IN (SELECT room_id FROM rooms)",
 }
 
