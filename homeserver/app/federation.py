@@ -6,7 +6,9 @@ from homeserver.app.base import Base
 from homeserver.app.ephemeral import Ephemeral
 from homeserver.app.graph import Graph
 from homeserver.app.people import People
+from homeserver.doctor import ProbeSettings
 from homeserver.doctor.echo import Echoes
+from homeserver.doctor.tester import FederationTester
 from homeserver.services.clock import now_ms
 from homeserver.services.federation_queries import FederationQueries
 from homeserver.services.history_answers import HistoryAnswers
@@ -43,6 +45,7 @@ def federation_services(base: Base, graph: Graph, people: People, ephemeral: Eph
         SpaceAnswers(database, states, identity),
         StateAnswers(database, states),
         Echoes(base.own_keys, now_ms),
+        _tester(base),
         PublishedKeys(base.own_keys, key_ring, now_ms, int(base.settings.keys.key_refresh_interval)),
         FederationQueries(
             server_name,
@@ -51,3 +54,12 @@ def federation_services(base: Base, graph: Graph, people: People, ephemeral: Eph
             profiles_allowed=base.settings.federation.allow_profile_lookup_over_federation,
         ),
     ]
+
+
+def _tester(base: Base) -> FederationTester:
+    outbound = base.client.settings
+    authorities = tuple(str(path) for path in outbound.custom_ca_files)
+    settings = ProbeSettings(outbound.addresses, authorities, outbound.dns_servers, outbound.well_known_port)
+    tester = FederationTester(settings, is_enabled=base.settings.federation.federation_tester)
+    base.stack.push_async_callback(tester.stop)
+    return tester

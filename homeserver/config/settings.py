@@ -201,6 +201,7 @@ class FederationSettings(Struct, frozen=True, kw_only=True):
     federation_ip_range_blocklist: tuple[IPRange, ...] = DEFAULT_IP_RANGE_BLOCKLIST
     allow_public_rooms_over_federation: bool = False
     allow_profile_lookup_over_federation: bool = True
+    federation_tester: bool = False
 
 
 # --- accounts and rooms -------------------------------------------------------
@@ -389,6 +390,7 @@ class RateLimitSettings(Struct, frozen=True, kw_only=True):
     rc_user_directory: RateLimit = RateLimit(per_second=0.016, burst_count=200)
     rc_presence: PresenceLimits = PresenceLimits()
     rc_federation: FederationLimit = FederationLimit()
+    rc_federation_tester: RateLimit = RateLimit(per_second=0.1, burst_count=5)
 
 
 # --- all together -------------------------------------------------------------
