@@ -14,12 +14,13 @@ TOPICS_KEPT = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Events that have just come into a room, with its current state after them; those that clients are shown, as they came.
+    """Events that have just come into a room, those that clients are shown, as they came.
 
-    room: None for an invite to a room that we are not in.
+    before, state: the room's current state before and after them. room: None for an invite to a room that we are not in.
     """
 
     room: Room | None
+    before: Digest
     state: Digest
     events: tuple[StoredEvent, ...]
 

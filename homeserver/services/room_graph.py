@@ -220,7 +220,8 @@ class GraphWriter:
         hidden = await apply_redactions(tx, self._states, placed, may_be_waited_for=self._received)
         destinations = await self._queue(nids, before | after)
         destinations |= await self._queue_ends(after - before)
-        arrival = Arrival(self.room, self.current_state, _shown(placed, nids, self.room, hidden))
+        shown = _shown(placed, nids, room, hidden)
+        arrival = Arrival(self.room, room.current_state, self.current_state, shown)
         return Committed(last, frozenset({room.room_id}), users, destinations, arrival, newcomers=newcomers)
 
     async def resolved_ends(self, chosen: Collection[str]) -> Digest:

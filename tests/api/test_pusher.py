@@ -13,7 +13,7 @@ import pytest
 from tests.support.certificates import Authority
 from tests.support.client import Client
 from tests.support.push_gateway import PushGateway
-from tests.support.whole import V3, WholeServer, create_room, membership, say, send_path
+from tests.support.whole import V3, WholeServer, create_room, membership, rename, say, send_path
 
 SET, LIST = f"{V3}/pushers/set", f"{V3}/pushers"
 
@@ -138,8 +138,7 @@ async def test_what_is_no_pusher(whole: WholeServer, gateway: PushGateway) -> No
 
 async def test_a_message_is_pushed(room: Room, gateway: PushGateway) -> None:
     (await room.bob.post(SET, pusher(gateway))).ok()
-    profile = f"{V3}/profile/{quote(room.alice.user_id)}/displayname"
-    (await room.alice.put(profile, {"displayname": "Alice"})).ok()
+    await rename(room.alice, "Alice", room.room_id)
     said = await say(room.alice, room.room_id, "hello")
     (told,) = await gateway.until(1)
     server = room.alice.user_id.partition(":")[2]

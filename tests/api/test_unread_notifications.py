@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.support.client import Client
-from tests.support.whole import V3, WholeServer, create_room, membership, say, send_path, sync
+from tests.support.whole import V3, WholeServer, create_room, membership, rename, say, send_path, sync
 
 THREADS = json.dumps({"room": {"timeline": {"unread_thread_notifications": True}}})
 
@@ -112,8 +112,7 @@ async def test_who_sends_something_has_read_what_came_before(room: Room) -> None
     await say(room.bob, room.room_id, "two")
     assert await room.counts(room.bob) == (0, 0)
     await say(room.alice, room.room_id, "three")
-    profile = f"{V3}/profile/{quote(room.bob.user_id)}/displayname"
-    (await room.bob.put(profile, {"displayname": "Bob"})).ok()
+    await rename(room.bob, "Bob", room.room_id)
     assert await room.counts(room.bob) == (1, 0), "a new name is sent into every room, and answers nothing"
 
 
@@ -164,8 +163,7 @@ async def test_a_rule_that_asks_for_the_name_in_the_room(room: Room) -> None:
     (await room.bob.put(rule, body)).ok()
     await say(room.alice, room.room_id, "hello Bob")
     assert await room.counts(room.bob) == (1, 0), "there bob has no such name yet"
-    profile = f"{V3}/profile/{quote(room.bob.user_id)}/displayname"
-    (await room.bob.put(profile, {"displayname": "Bob"})).ok()
+    await rename(room.bob, "Bob", room.room_id)
     await say(room.alice, room.room_id, "hello Bob")
     assert await room.counts(room.bob) == (2, 1)
 

@@ -8,6 +8,7 @@ import pytest
 
 from homeserver.core.requester import Requester
 from homeserver.services.event_access import SeenEvent
+from homeserver.services.push.evaluation import Evaluation
 from homeserver.services.room_writes import RoomWrites
 from homeserver.services.timeline import ClientTransaction, Draft, Timeline
 from homeserver.storage import events as stored_events
@@ -75,7 +76,8 @@ class CountingDatabase:
 def counted(services: RoomServices) -> CountingDatabase:
     """Counts what the services write from here on."""
     database = CountingDatabase(services.database)
-    services.writes = RoomWrites(database, services._after_commit)
+    evaluation = Evaluation(services.states, services.server_name, services.clock)
+    services.writes = RoomWrites(database, services._after_commit, evaluation.follow)
     services.timeline = Timeline(services.writes, services.states, services.identity, services.clock)
     return database
 
@@ -87,12 +89,27 @@ async def test_a_message(services: RoomServices, counted: CountingDatabase, vers
     await services.say(room_id, ALICE, "warm")
     counted.statements.clear()
     await services.say(room_id, ALICE, "hello")
-    # the room, its ends, what authorises it; the room's version, the position, the event, the end; servers and outbox
-    assert len(counted.statements) == 9, counted.statements
+    # the room, its ends, what authorises it; the room's version, the position, the event, the end; servers and outbox;
+    # who has changed push rules, and that the sender has read the room
+    assert len(counted.statements) == 11, counted.statements
     counted.statements.clear()
     transaction = ClientTransaction(ALICE, "DEVICE", "send", "1")
     await services.timeline.send(room_id, Draft(ALICE, "m.room.message", TEXT), transaction=transaction)
+    assert len(counted.statements) == 13, counted.statements
+
+
+async def test_a_message_to_many(services: RoomServices, counted: CountingDatabase) -> None:
+    """Whom a message notifies is one statement more, however many they are."""
+    room_id = await services.room(ALICE)
+    for number in range(30):
+        await services.join(room_id, f"@user{number}:ours.test")
+    await services.say(room_id, ALICE, "warm")
+    counted.statements.clear()
+    await services.say(room_id, ALICE, "hello")
     assert len(counted.statements) == 11, counted.statements
+    assert sum("INTO notifications" in each for each in counted.statements) == 1
+    assert not any("own_notifications" in each for each in counted.statements)
+    assert len(services.committed[-1].notified) == 30
 
 
 async def test_what_is_bundled_takes_as_many_statements_for_few_events_as_for_many(
@@ -145,7 +162,7 @@ async def test_state(services: RoomServices, counted: CountingDatabase) -> None:
     counted.statements.clear()
     await services.timeline.send(room_id, Draft(ALICE, "m.room.topic", {"topic": "b"}, ""))
     # nobody to send it to, but: the present topic, the new state map (checked and stored), when it came into force
-    assert len(counted.statements) == 11, counted.statements
+    assert len(counted.statements) == 12, counted.statements
 
 
 async def test_an_event_of_another_server(services: RoomServices, counted: CountingDatabase) -> None:
@@ -159,8 +176,8 @@ async def test_an_event_of_another_server(services: RoomServices, counted: Count
     counted.statements.clear()
     await offer(services, room_id, second)
     # the room, its ends, the event and what it refers to; whether it fills a gap; the room's version, the position, the event,
-    # the end; redactions that wait for it
-    assert len(counted.statements) == 9, counted.statements
+    # the end; redactions that wait for it; who has changed push rules, and whom it notifies
+    assert len(counted.statements) == 11, counted.statements
 
 
 async def test_many_events_of_another_server(services: RoomServices, counted: CountingDatabase) -> None:
@@ -176,7 +193,7 @@ async def test_many_events_of_another_server(services: RoomServices, counted: Co
     counted.statements.clear()
     await offer(services, room_id, *events)
     # for each whether it is known and whether it fills a gap
-    assert len(counted.statements) <= 2 * len(events) + 9, len(counted.statements)
+    assert len(counted.statements) <= 2 * len(events) + 11, len(counted.statements)
     assert not [sql for sql in counted.statements if "RETURNING event_nid" in sql]
 
 

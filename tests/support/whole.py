@@ -6,6 +6,7 @@ async with WholeServer(authority, directory) as ours:
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -213,6 +214,15 @@ async def create_room(client: Client, **body: Any) -> str:
 def send_path(room_id: str, transaction_id: str | None = None, event_type: str = "m.room.message") -> str:
     """Where a message is sent to."""
     return f"{V3}/rooms/{quote(room_id)}/send/{event_type}/{transaction_id or f't{next(_numbers)}'}"
+
+
+async def rename(client: Client, name: str, room_id: str) -> None:
+    """Give the user a display name, and wait until the room has it."""
+    (await client.put(f"{V3}/profile/{quote(client.user_id)}/displayname", {"displayname": name})).ok()
+    member = f"{V3}/rooms/{quote(room_id)}/state/m.room.member/{quote(client.user_id)}"
+    async with asyncio.timeout(20):
+        while (await client.get(member)).ok().get("displayname") != name:
+            pass
 
 
 async def say(client: Client, room_id: str, text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from homeserver.core.power_levels import CREATE, POWER_LEVELS, power_levels_of
 from homeserver.core.push_rules import PushContext
@@ -39,12 +39,12 @@ class Audiences:
         self._known: OrderedDict[tuple[int, Digest], Audience] = OrderedDict()
         self._size = 0
 
-    async def of(self, tx: Transaction, room: Room, root: Digest) -> Audience:
-        """Who is in a room with this current state."""
+    async def of(self, tx: Transaction, room: Room, before: Digest, root: Digest) -> Audience:
+        """Who is in a room with this current state. before: the one that it followed."""
         key = (room.room_nid, root)
         audience = self._known.get(key)
         if audience is None:
-            audience = self._known[key] = await self._load(tx, room, root)
+            audience = self._known[key] = await self._following(tx, room, before, root)
             self._size += 1 + len(audience.members)
             while self._size > MAX_MEMBERS and len(self._known) > 1:
                 _, oldest = self._known.popitem(last=False)
@@ -65,6 +65,20 @@ class Audiences:
                 name = events[key].content.get("displayname") if key in events else None
                 audience.names[key[1]] = name if isinstance(name, str) else None
         return {user_id: name for user_id in user_ids if (name := audience.names[user_id])}
+
+    async def _following(self, tx: Transaction, room: Room, before: Digest, root: Digest) -> Audience:
+        """As `_load`, but what has not changed is not read again."""
+        earlier = self._known.get((room.room_nid, before))
+        if earlier is None:
+            return await self._load(tx, room, root)
+        changed = await self._states.changes(tx, before, root)
+        members = [key[1] for key in changed if key[0] == "m.room.member"]
+        if POWER_LEVELS in changed or any(each.partition(":")[2] == self._server_name for each in members):
+            return await self._load(tx, room, root)
+        if not members or not earlier.members:
+            return earlier
+        count = (await memberships.joined_counts(tx, [room.room_nid]))[room.room_nid]
+        return Audience(earlier.members, replace(earlier.context, member_count=count), earlier.names)
 
     async def _load(self, tx: Transaction, room: Room, root: Digest) -> Audience:
         members = await memberships.local_users(tx, room.room_nid, self._server_name, ("join",))

@@ -56,7 +56,7 @@ class Evaluation:
             return committed
         if arrival.room is None:
             return replace(committed, notified=await self._invited_from_outside(tx, arrival))
-        audience = await self._audiences.of(tx, arrival.room, arrival.state)
+        audience = await self._audiences.of(tx, arrival.room, arrival.before, arrival.state)
         invited = frozenset(user_id for each in arrival.events if (user_id := self._invited(each)))
         concerned = audience.members | invited if invited - audience.members else audience.members
         # An invite that is answered is one less, and so are the notifications of a room that is left.
@@ -197,15 +197,16 @@ def _rows(template: Notifying, decided: Decided, joined: frozenset[str]) -> _Row
 
     The sender needs no row.
     """
-    here = {user_id: actions for user_id, actions in decided.others.items() if user_id in joined}
+    others = joined - {template.sender}
+    here = {user_id: actions for user_id, actions in decided.others.items() if user_id in others}
     kinds = {id(actions): actions for actions in here.values()} | {id(decided.usual): decided.usual}
     count = Counter(map(id, here.values()))
-    count[id(decided.usual)] += len(joined) - len(here)
+    count[id(decided.usual)] += len(others) - len(here)
     count[id(NOTHING)] += 1  # that takes no row
     general = kinds.get(count.most_common(1)[0][0], NOTHING)
     differing = dict(decided.others)
     if general is not decided.usual:
-        differing = dict.fromkeys(joined, decided.usual) | differing
+        differing = dict.fromkeys(others, decided.usual) | differing
     own = [
         Own(user_id, _with(template, actions), notifies=bool(actions))
         for user_id, actions in differing.items()
