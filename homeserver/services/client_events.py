@@ -66,7 +66,7 @@ class ClientEvents:
 
         relations: by event ID what stands in `unsigned` as `m.relations`, see `render_bundled`.
         """
-        unsigned = await self._unsigned(tx, requester, events)
+        unsigned = await self._unsigned(tx, requester, events, with_room_id=form.with_room_id)
         for event_id, bundled in relations.items():
             unsigned[event_id]["m.relations"] = bundled
         shown = [(seen.stored.event, unsigned[seen.stored.event.event_id]) for seen in events]
@@ -120,7 +120,7 @@ class ClientEvents:
         return body
 
     async def _unsigned(
-        self, tx: Transaction, requester: Requester, events: Sequence[SeenEvent]
+        self, tx: Transaction, requester: Requester, events: Sequence[SeenEvent], *, with_room_id: bool
     ) -> dict[str, dict[str, Any]]:
         """`unsigned` of each event, by event ID: what only this reader is told, and what is found beside the event."""
         now = self._clock()
@@ -147,7 +147,9 @@ class ClientEvents:
             redaction = beside.get(seen.stored.redacted_by or "")
             if redaction is not None:
                 age = max(0, now - redaction.event.origin_server_ts)
-                unsigned["redacted_because"] = self.splice(redaction.event, {"age": age})
+                unsigned["redacted_because"] = self.splice(
+                    redaction.event, {"age": age}, with_room_id=with_room_id
+                )
             found[event.event_id] = unsigned
         return found
 

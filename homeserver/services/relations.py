@@ -73,43 +73,48 @@ class Relations:
         limit = min(DEFAULT_LIMIT if request.limit is None else request.limit, MAX_LIMIT)
         depth = RECURSION_DEPTH if request.recurse else 1
         wanted = Children(room_nid, request.event_id, request.rel_type, request.event_type, depth)
-        found, has_more = await self._walk(tx, requester.user_id, wanted, start, end, limit, request)
+        reader = _Reader(tx, self._states, requester.user_id, wanted, request, start)
+        found, further = await reader.walk(end, limit)
         answer: dict[str, Any] = {"chunk": await self._events.render_bundled(tx, requester, found)}
-        if has_more and found:
-            answer["next_batch"] = place_token(_beyond(found[-1].stored, request, start))
+        if further is not None:
+            answer["next_batch"] = place_token(further)
         if request.start:
             answer["prev_batch"] = request.start
         if request.recurse is not None:
             answer["recursion_depth"] = RECURSION_DEPTH if request.recurse else 0
         return answer
 
-    async def _walk(
-        self,
-        tx: Transaction,
-        user_id: str,
-        wanted: Children,
-        start: Place,
-        end: Place | None,
-        limit: int,
-        request: RelationsRequest,
-    ) -> tuple[list[SeenEvent], bool]:
-        """Up to `limit` children that the user may see, and whether there are more."""
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Walks through the children of an event for one user, from `start` on."""
+
+    tx: Transaction
+    states: RoomStates
+    user_id: str
+    wanted: Children
+    request: RelationsRequest
+    start: Place
+
+    async def walk(self, end: Place | None, limit: int) -> tuple[list[SeenEvent], Place | None]:
+        """Up to `limit` children before `end` that the user may see, and where to go on; None when there are no more."""
         found: list[SeenEvent] = []
-        ignored = await ignored_users(tx, user_id)
-        at = start
+        ignored = await ignored_users(self.tx, self.user_id)
+        at = self.start
+        backwards = self.request.backwards
         for _ in range(MAX_READS):
             asked = limit - len(found) + 1
-            nids = await relations.children(tx, wanted, start=at, backwards=request.backwards, limit=asked)
-            stored = await stored_events.by_nids(tx, nids)
+            nids = await relations.children(self.tx, self.wanted, start=at, backwards=backwards, limit=asked)
+            stored = await stored_events.by_nids(self.tx, nids)
             rows = [stored[nid] for nid in nids]
-            within = [row for row in rows if end is None or _is_before(row, end, request)]
-            found += await visible(tx, self._states, user_id, within, ignored)
+            within = [row for row in rows if end is None or _is_before(row, end, self.request)]
+            found += await visible(self.tx, self.states, self.user_id, within, ignored)
             if len(found) > limit:
-                return found[:limit], True
+                return found[:limit], _beyond(found[limit - 1].stored, self.request, self.start)
             if len(rows) < asked or len(within) < len(rows):
-                return found, False
-            at = _beyond(rows[-1], request, start)
-        return found, True
+                return found, None
+            at = _beyond(rows[-1], self.request, self.start)
+        return found, at
 
 
 async def _start(tx: Transaction, room_nid: int, request: RelationsRequest) -> Place:

@@ -5,7 +5,7 @@ Spec: https://spec.matrix.org/v1.19/client-server-api/#querying-threads-in-a-roo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
 from homeserver.storage import positions, relations
 from homeserver.storage.database import Database, Transaction
+from homeserver.storage.rooms import Room
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
@@ -67,29 +68,44 @@ class ThreadsList:
             until = may.until if may.until is not None else await positions.current(tx)
             start = replace(begin, until=until) if begin is not None else newest_place(until)
             ignored = await ignored_users(tx, requester.user_id)
-            participant = requester.user_id if request.participated else None
-            found: list[_Root] = []
-            has_more = True
-            for _ in range(MAX_READS):
-                asked = limit - len(found) + 1
-                rows = await relations.threads(
-                    tx, may.room.room_nid, start=start, ignored=ignored, participant=participant, limit=asked
-                )
-                found += await self._visible(tx, requester.user_id, rows)
-                has_more = len(rows) == asked
-                if not has_more or len(found) > limit:
-                    break
-                start = _before(rows[-1][1], until)
-            shown = [
-                _redacted(root.event) if root.event.stored.event.sender in ignored else root.event
-                for root in found[:limit]
-            ]
+            found, further = await self._walk(
+                tx, requester, may.room, request.participated, start, ignored, limit
+            )
+            shown = [_redacted(seen) if seen.stored.event.sender in ignored else seen for seen in found]
             answer: dict[str, Any] = {"chunk": await self._events.render_bundled(tx, requester, shown)}
-            if has_more and found:
-                answer["next_batch"] = place_token(_before(found[:limit][-1].latest))
+            if further is not None:
+                answer["next_batch"] = place_token(further)
             return answer
 
         return await self._database.read(work)
+
+    async def _walk(
+        self,
+        tx: Transaction,
+        requester: Requester,
+        room: Room,
+        participated: bool,
+        start: Place,
+        ignored: Collection[str],
+        limit: int,
+    ) -> tuple[list[SeenEvent], Place | None]:
+        """Up to `limit` thread roots that the user may see, and where to go on; None when there are no more."""
+        participant = requester.user_id if participated else None
+        found: list[_Root] = []
+        at = start
+        for _ in range(MAX_READS):
+            asked = limit - len(found) + 1
+            rows = await relations.threads(
+                tx, room.room_nid, start=at, ignored=ignored, participant=participant, limit=asked
+            )
+            found += await self._visible(tx, requester.user_id, rows)
+            if len(found) > limit:
+                found = found[:limit]
+                return [root.event for root in found], _before(found[-1].latest)
+            if len(rows) < asked:
+                return [root.event for root in found], None
+            at = _before(rows[-1][1], start.until)
+        return [root.event for root in found], replace(at, until=None)
 
     async def _visible(self, tx: Transaction, user_id: str, rows: Sequence[tuple[str, Place]]) -> list[_Root]:
         """Those of the roots that the user may see."""

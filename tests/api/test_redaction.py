@@ -79,3 +79,16 @@ async def test_a_repeated_request_is_answered_also_when_it_would_be_refused_by_n
     await rooms.bob.leave(room_id)
     assert (await redact(rooms.bob, room_id, target)).ok() == first
     (await redact(rooms.bob, room_id, target, "2")).refused(403, "M_FORBIDDEN")
+
+
+async def test_the_redaction_beside_the_event_is_in_the_same_form(rooms: RoomServer) -> None:
+    room_id = await rooms.alice.create()
+    target = await rooms.alice.say(room_id, "oops")
+    (await redact(rooms.alice, room_id, target)).ok()
+    rooms.services.clock.now += 5
+    event = (await rooms.alice.get(f"/rooms/{quote(room_id)}/event/{quote(target)}")).ok()
+    synced = (await rooms.alice.sync())["rooms"]["join"][room_id]["timeline"]["events"]
+    (same,) = (each for each in synced if each["event_id"] == target)
+    because, there = event["unsigned"]["redacted_because"], same["unsigned"]["redacted_because"]
+    assert because.pop("room_id") == room_id and because == there
+    assert there["unsigned"]["age"] == 5

@@ -5,7 +5,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from tests.api.test_relations import ignore, relate, room_of_two
+from tests.api.test_relations import asked, ignore, relate, room_of_two
 from tests.support.client import Answer
 from tests.support.room_server import BOB, CAROL, RoomClient, RoomServer
 
@@ -120,3 +120,34 @@ async def test_what_is_refused(rooms: RoomServer) -> None:
 async def test_parameters_that_are_none(rooms: RoomServer, query: dict[str, Any]) -> None:
     room_id = await rooms.alice.create()
     (await ask(rooms.alice, room_id, **query)).refused(400, "M_INVALID_PARAM")
+
+
+async def test_a_page_of_what_the_reader_may_not_see_leads_on(
+    rooms: RoomServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("homeserver.services.threads_list.MAX_READS", 1)
+    monkeypatch.setattr("homeserver.services.relations.MAX_READS", 1)
+    alice = rooms.alice
+    hidden = [{"type": "m.room.history_visibility", "content": {"history_visibility": "joined"}}]
+    room_id = await alice.create(preset="public_chat", initial_state=hidden)
+    await rooms.bob.join(room_id)
+    seen = await begin(alice, room_id)
+    await rooms.bob.leave(room_id)
+    secret = [await begin(alice, room_id) for _ in range(3)]
+    await relate(alice, room_id, "m.thread", seen)
+    await rooms.bob.join(room_id)
+    for root in secret:
+        await relate(alice, room_id, "m.thread", root)
+    found: list[str] = []
+    token: dict[str, str] = {}
+    for _ in range(4):
+        answer = (await ask(rooms.bob, room_id, limit=1, **token)).ok()
+        found += [event["event_id"] for event in answer["chunk"]]
+        if "next_batch" not in answer:
+            break
+        token = {"start": answer["next_batch"]}
+    assert found == [seen]
+    answer = (await asked(rooms.bob, room_id, seen, limit=1, dir="f")).ok()
+    assert len(answer["chunk"]) == 1 and "next_batch" in answer
+    answer = (await asked(rooms.bob, room_id, seen, limit=1, dir="f", start=answer["next_batch"])).ok()
+    assert answer["chunk"] == [] and "next_batch" not in answer
