@@ -76,6 +76,10 @@ async def test_one_and_many_get_their_numbers(database: Database) -> None:
     assert len(await database.read(lambda tx: events.known(tx, list(many)))) == 599
     assert len(await database.read(lambda tx: events.load_accepted(tx, list(many)))) == 599
     assert await database.read(lambda tx: events.get_many(tx, [])) == {}
+    stored = list(found.values())[:3]
+    by_nid = await database.read(lambda tx: events.by_nids(tx, [*(each.nid for each in stored), 10**9]))
+    assert by_nid == {each.nid: each for each in stored}
+    assert await database.read(lambda tx: events.by_nids(tx, [])) == {}
 
 
 async def test_an_outlier_gets_its_place_and_keeps_its_number(database: Database) -> None:
