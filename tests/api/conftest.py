@@ -50,6 +50,7 @@ from homeserver.storage.database import Database, open_database
 from homeserver.web import auth_fallback
 from tests.support.certificates import Authority
 from tests.support.client import Client, serving
+from tests.support.push_gateway import gateway as gateway
 from tests.support.room_server import RoomServer, room_server
 from tests.support.whole import WholeServer, complaints
 

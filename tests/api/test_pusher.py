@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,14 +15,6 @@ from tests.support.push_gateway import PushGateway
 from tests.support.whole import V3, WholeServer, create_room, membership, rename, say, send_path
 
 SET, LIST = f"{V3}/pushers/set", f"{V3}/pushers"
-
-
-@pytest.fixture
-async def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PushGateway]:
-    authority = Authority(tmp_path, "of gateways")
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
-    async with PushGateway(authority) as server:
-        yield server
 
 
 class Room:
@@ -48,45 +39,32 @@ async def room(gateway: PushGateway, whole: WholeServer) -> Room:
     return Room(alice, bob, carol, room_id)
 
 
-def pusher(gateway: PushGateway, **changes: Any) -> dict[str, Any]:
-    return {
-        "kind": "http",
-        "app_id": "org.example.app",
-        "pushkey": "key",
-        "app_display_name": "App",
-        "device_display_name": "Phone",
-        "lang": "en",
-        "data": {"url": gateway.url, "brand": "x"},
-        **changes,
-    }
-
-
 async def test_a_pusher_is_set_listed_changed_and_deleted(whole: WholeServer, gateway: PushGateway) -> None:
     alice = await whole.register("alice")
     assert (await alice.get(LIST)).ok() == {"pushers": []}
-    body = pusher(gateway, profile_tag="tag")
+    body = gateway.pusher(profile_tag="tag")
     assert (await alice.post(SET, {**body, "append": False})).ok() == {}
     assert (await alice.get(LIST)).ok() == {"pushers": [body]}
-    (await alice.post(SET, pusher(gateway, lang="de"))).ok()
-    (await alice.post(SET, pusher(gateway, pushkey="other"))).ok()
+    (await alice.post(SET, gateway.pusher(lang="de"))).ok()
+    (await alice.post(SET, gateway.pusher(pushkey="other"))).ok()
     assert (await alice.get(LIST)).ok()["pushers"] == [
-        pusher(gateway, lang="de"),
-        pusher(gateway, pushkey="other"),
+        gateway.pusher(lang="de"),
+        gateway.pusher(pushkey="other"),
     ]
     gone = {"kind": None, "app_id": "org.example.app", "pushkey": "key"}
     for _ in range(2):
         assert (await alice.post(SET, gone)).ok() == {}
-    assert (await alice.get(LIST)).ok()["pushers"] == [pusher(gateway, pushkey="other")]
+    assert (await alice.get(LIST)).ok()["pushers"] == [gateway.pusher(pushkey="other")]
 
 
 async def test_a_pushkey_belongs_to_one_user_unless_appended(
     whole: WholeServer, gateway: PushGateway
 ) -> None:
     alice, bob = await whole.register("alice"), await whole.register("bob")
-    (await alice.post(SET, pusher(gateway))).ok()
-    (await bob.post(SET, pusher(gateway, append=True))).ok()
+    (await alice.post(SET, gateway.pusher())).ok()
+    (await bob.post(SET, gateway.pusher(append=True))).ok()
     assert len((await alice.get(LIST)).ok()["pushers"]) == 1
-    (await bob.post(SET, pusher(gateway))).ok()
+    (await bob.post(SET, gateway.pusher())).ok()
     assert (await alice.get(LIST)).ok()["pushers"] == []
     assert len((await bob.get(LIST)).ok()["pushers"]) == 1
 
@@ -108,12 +86,12 @@ URLS = (
 async def test_what_is_no_pusher(whole: WholeServer, gateway: PushGateway) -> None:
     alice = await whole.register("alice")
     for name in ("app_id", "pushkey", "kind", "app_display_name", "device_display_name", "lang", "data"):
-        body = pusher(gateway)
+        body = gateway.pusher()
         del body[name]
         (await alice.post(SET, body)).refused(400, "M_MISSING_PARAM")
     for url in URLS:
-        (await alice.post(SET, pusher(gateway, data={"url": url}))).refused(400, "M_INVALID_PARAM")
-    (await alice.post(SET, pusher(gateway, data={}))).refused(400, "M_MISSING_PARAM")
+        (await alice.post(SET, gateway.pusher(data={"url": url}))).refused(400, "M_INVALID_PARAM")
+    (await alice.post(SET, gateway.pusher(data={}))).refused(400, "M_MISSING_PARAM")
     for wrong in (
         {"kind": "pigeon"},
         {"app_id": "x" * 65},
@@ -124,20 +102,20 @@ async def test_what_is_no_pusher(whole: WholeServer, gateway: PushGateway) -> No
         {"data": {"url": gateway.url, "format": 3}},
         {"data": {"url": gateway.url, "much": "x" * 20_000}},
     ):
-        (await alice.post(SET, pusher(gateway, **wrong))).refused(400, "M_INVALID_PARAM")
-    (await alice.post(SET, pusher(gateway, lang=3))).refused(400, "M_BAD_JSON")
-    (await alice.post(SET, pusher(gateway, kind="email", app_id="m.email", pushkey="a@example.org"))).refused(
+        (await alice.post(SET, gateway.pusher(**wrong))).refused(400, "M_INVALID_PARAM")
+    (await alice.post(SET, gateway.pusher(lang=3))).refused(400, "M_BAD_JSON")
+    (await alice.post(SET, gateway.pusher(kind="email", app_id="m.email", pushkey="a@example.org"))).refused(
         400, "M_THREEPID_NOT_FOUND"
     )
     assert (await alice.get(LIST)).ok() == {"pushers": []}
     for number in range(100):
-        (await alice.post(SET, pusher(gateway, pushkey=f"key {number}"))).ok()
-    (await alice.post(SET, pusher(gateway))).refused(400, "M_INVALID_PARAM")
-    (await alice.post(SET, pusher(gateway, pushkey="key 0"))).ok()
+        (await alice.post(SET, gateway.pusher(pushkey=f"key {number}"))).ok()
+    (await alice.post(SET, gateway.pusher())).refused(400, "M_INVALID_PARAM")
+    (await alice.post(SET, gateway.pusher(pushkey="key 0"))).ok()
 
 
 async def test_a_message_is_pushed(room: Room, gateway: PushGateway) -> None:
-    (await room.bob.post(SET, pusher(gateway))).ok()
+    (await room.bob.post(SET, gateway.pusher())).ok()
     await rename(room.alice, "Alice", room.room_id)
     said = await say(room.alice, room.room_id, "hello")
     (told,) = await gateway.until(1)
@@ -160,7 +138,7 @@ async def test_a_message_is_pushed(room: Room, gateway: PushGateway) -> None:
 
 
 async def test_a_mention_is_urgent(room: Room, gateway: PushGateway) -> None:
-    (await room.bob.post(SET, pusher(gateway))).ok()
+    (await room.bob.post(SET, gateway.pusher())).ok()
     content = {"msgtype": "m.text", "body": "x", "m.mentions": {"user_ids": [room.bob.user_id]}}
     (await room.alice.put(send_path(room.room_id), content)).ok()
     (told,) = await gateway.until(1)
@@ -170,7 +148,7 @@ async def test_a_mention_is_urgent(room: Room, gateway: PushGateway) -> None:
 
 async def test_only_the_event_id_where_the_client_wants_that(room: Room, gateway: PushGateway) -> None:
     data = {"url": gateway.url, "format": "event_id_only"}
-    (await room.bob.post(SET, pusher(gateway, data=data))).ok()
+    (await room.bob.post(SET, gateway.pusher(data=data))).ok()
     said = await say(room.alice, room.room_id, "hello")
     (told,) = await gateway.until(1)
     (device,) = told.pop("devices")
@@ -180,7 +158,7 @@ async def test_only_the_event_id_where_the_client_wants_that(room: Room, gateway
 
 
 async def test_own_messages_and_muted_rooms_are_not_pushed(room: Room, gateway: PushGateway) -> None:
-    (await room.bob.post(SET, pusher(gateway))).ok()
+    (await room.bob.post(SET, gateway.pusher())).ok()
     await say(room.bob, room.room_id, "mine")
     mute = f"{V3}/pushrules/global/room/{quote(room.room_id)}"
     (await room.bob.put(mute, {"actions": []})).ok()
@@ -191,7 +169,7 @@ async def test_own_messages_and_muted_rooms_are_not_pushed(room: Room, gateway: 
 
 
 async def test_what_is_read_changes_the_number(room: Room, gateway: PushGateway) -> None:
-    (await room.bob.post(SET, pusher(gateway))).ok()
+    (await room.bob.post(SET, gateway.pusher())).ok()
     other = await create_room(room.alice)
     (await membership(room.bob, other, "join")).ok()
     await say(room.alice, room.room_id, "one")
@@ -213,7 +191,7 @@ async def test_what_is_read_changes_the_number(room: Room, gateway: PushGateway)
 async def test_invites_are_pushed_and_counted_until_they_are_answered(
     room: Room, whole: WholeServer, gateway: PushGateway
 ) -> None:
-    (await room.bob.post(SET, pusher(gateway))).ok()
+    (await room.bob.post(SET, gateway.pusher())).ok()
     invited = await create_room(room.alice, name="Secret", invite=[room.bob.user_id], preset="private_chat")
     (told,) = await gateway.until(1)
     assert (told["room_id"], told["type"], told["user_is_target"]) == (invited, "m.room.member", True)
@@ -224,7 +202,7 @@ async def test_invites_are_pushed_and_counted_until_they_are_answered(
 
 
 async def test_missed_calls_are_counted(room: Room, gateway: PushGateway) -> None:
-    (await room.bob.post(SET, pusher(gateway))).ok()
+    (await room.bob.post(SET, gateway.pusher())).ok()
     content = {
         "call_id": "c",
         "version": "1",
@@ -239,7 +217,7 @@ async def test_missed_calls_are_counted(room: Room, gateway: PushGateway) -> Non
 
 
 async def test_a_gateway_that_fails_gets_it_again(room: Room, gateway: PushGateway) -> None:
-    (await room.bob.post(SET, pusher(gateway))).ok()
+    (await room.bob.post(SET, gateway.pusher())).ok()
     gateway.status = 502
     said = [await say(room.alice, room.room_id, "one"), await say(room.alice, room.room_id, "two")]
     await gateway.until_refused(2)
@@ -253,7 +231,7 @@ async def test_what_was_not_pushed_is_pushed_after_a_restart(tmp_path: Path, gat
         alice, bob = await server.register("alice"), await server.register("bob")
         room_id = await create_room(alice)
         (await membership(bob, room_id, "join")).ok()
-        (await bob.post(SET, pusher(gateway))).ok()
+        (await bob.post(SET, gateway.pusher())).ok()
         gateway.status = 500
         said = await say(alice, room_id, "hello")
         await gateway.until_refused(1)
@@ -264,7 +242,7 @@ async def test_what_was_not_pushed_is_pushed_after_a_restart(tmp_path: Path, gat
 
 async def test_what_was_read_meanwhile_is_not_pushed(room: Room, gateway: PushGateway) -> None:
     gateway.hold.clear()
-    (await room.bob.post(SET, pusher(gateway))).ok()
+    (await room.bob.post(SET, gateway.pusher())).ok()
     first = await say(room.alice, room.room_id, "one")
     await room.read(room.bob, await say(room.alice, room.room_id, "two"))
     gateway.hold.set()
@@ -277,9 +255,9 @@ async def test_what_was_read_meanwhile_is_not_pushed(room: Room, gateway: PushGa
 
 async def test_a_slow_gateway_holds_up_nobody_else(room: Room, tmp_path: Path, gateway: PushGateway) -> None:
     gateway.hold.clear()
-    (await room.bob.post(SET, pusher(gateway))).ok()
+    (await room.bob.post(SET, gateway.pusher())).ok()
     async with PushGateway(Authority(tmp_path, "of gateways"), 191) as swift:
-        (await room.carol.post(SET, pusher(swift))).ok()
+        (await room.carol.post(SET, swift.pusher())).ok()
         for text in ("one", "two"):
             await asyncio.wait_for(say(room.alice, room.room_id, text), 10)
         assert len(await swift.until(2)) == 2
@@ -287,15 +265,15 @@ async def test_a_slow_gateway_holds_up_nobody_else(room: Room, tmp_path: Path, g
 
 
 async def test_a_rejected_pushkey_is_forgotten(room: Room, gateway: PushGateway) -> None:
-    (await room.bob.post(SET, pusher(gateway))).ok()
-    (await room.bob.post(SET, pusher(gateway, pushkey="other"))).ok()
+    (await room.bob.post(SET, gateway.pusher())).ok()
+    (await room.bob.post(SET, gateway.pusher(pushkey="other"))).ok()
     gateway.rejected = ["key", "of somebody else"]
     await say(room.alice, room.room_id, "one")
     await gateway.until(2)
     async with asyncio.timeout(20):
         while len((await room.bob.get(LIST)).ok()["pushers"]) > 1:
             pass
-    assert (await room.bob.get(LIST)).ok()["pushers"] == [pusher(gateway, pushkey="other")]
+    assert (await room.bob.get(LIST)).ok()["pushers"] == [gateway.pusher(pushkey="other")]
 
 
 async def test_a_pusher_goes_with_its_device(room: Room, whole: WholeServer, gateway: PushGateway) -> None:
@@ -306,10 +284,10 @@ async def test_a_pusher_goes_with_its_device(room: Room, whole: WholeServer, gat
     }
     answer = (await whole.client.post(f"{V3}/login", login)).ok()
     phone = whole.client.with_token(answer["access_token"])
-    (await phone.post(SET, pusher(gateway))).ok()
-    (await room.bob.post(SET, pusher(gateway, pushkey="desktop"))).ok()
+    (await phone.post(SET, gateway.pusher())).ok()
+    (await room.bob.post(SET, gateway.pusher(pushkey="desktop"))).ok()
     (await phone.post(f"{V3}/logout")).ok()
-    assert (await room.bob.get(LIST)).ok()["pushers"] == [pusher(gateway, pushkey="desktop")]
+    assert (await room.bob.get(LIST)).ok()["pushers"] == [gateway.pusher(pushkey="desktop")]
     await say(room.alice, room.room_id, "one")
     last = await say(room.alice, room.room_id, "two")
     told = await gateway.until(2)
@@ -321,7 +299,7 @@ async def test_addresses_that_are_blocked_are_not_pushed_to(
     room: Room, whole: WholeServer, gateway: PushGateway
 ) -> None:
     blocked = {"url": "https://127.0.0.1:1/_matrix/push/v1/notify"}
-    (await room.bob.post(SET, pusher(gateway, data=blocked))).ok()
+    (await room.bob.post(SET, gateway.pusher(data=blocked))).ok()
     await say(room.alice, room.room_id, "one")
 
     async def failing() -> int:
@@ -332,14 +310,14 @@ async def test_addresses_that_are_blocked_are_not_pushed_to(
         while not await failing():
             pass
     # Set anew with a place that answers, the pusher is told at once.
-    (await room.bob.post(SET, pusher(gateway))).ok()
+    (await room.bob.post(SET, gateway.pusher())).ok()
     assert len(await gateway.until(1)) == 1
 
 
 @pytest.mark.parametrize("answer", ["x", {"rejected": 1}, ["rejected"]])
 async def test_an_answer_that_is_none_is_a_failure(room: Room, gateway: PushGateway, answer: Any) -> None:
     gateway.answer = answer
-    (await room.bob.post(SET, pusher(gateway))).ok()
+    (await room.bob.post(SET, gateway.pusher())).ok()
     said = await say(room.alice, room.room_id, "one")
     await gateway.until(1)
     gateway.answer = None

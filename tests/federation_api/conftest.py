@@ -9,6 +9,7 @@ from tests.support.certificates import Authority
 from tests.support.client import Client
 from tests.support.federating_server import FederatingServer
 from tests.support.federation_peer import FederationPeer
+from tests.support.push_gateway import gateway as gateway
 from tests.support.whole import WholeServer, complaints
 
 

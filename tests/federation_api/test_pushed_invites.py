@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.support.certificates import Authority
 from tests.support.client import Client
 from tests.support.federation_peer import FederationPeer
 from tests.support.push_gateway import PushGateway
@@ -17,25 +12,8 @@ from tests.support.whole import V3, WholeServer, membership
 INVITE_ONLY = {"join_rule": "invite"}
 
 
-@pytest.fixture
-async def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PushGateway]:
-    authority = Authority(tmp_path, "of gateways")
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
-    async with PushGateway(authority) as server:
-        yield server
-
-
 async def set_pusher(client: Client, gateway: PushGateway) -> None:
-    body = {
-        "kind": "http",
-        "app_id": "app",
-        "pushkey": f"key of {client.user_id}",
-        "app_display_name": "App",
-        "device_display_name": "Phone",
-        "lang": "en",
-        "data": {"url": gateway.url},
-    }
-    (await client.post(f"{V3}/pushers/set", body)).ok()
+    (await client.post(f"{V3}/pushers/set", gateway.pusher())).ok()
 
 
 async def listed(client: Client) -> list[dict[str, Any]]:

@@ -1,11 +1,14 @@
-"""A push gateway of the test's own, over HTTPS."""
+"""A push gateway of the test's own, over HTTPS. Directories whose tests want the fixture import it into their conftest.py."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, Self
 
+import pytest
 from aiohttp import web
 
 from tests.support.certificates import Authority
@@ -71,3 +74,25 @@ class PushGateway:
             while not is_so():
                 self._changed.clear()
                 await self._changed.wait()
+
+    def pusher(self, **changes: Any) -> dict[str, Any]:
+        """What a client sets as its pusher to be told here."""
+        return {
+            "kind": "http",
+            "app_id": "org.example.app",
+            "pushkey": "key",
+            "app_display_name": "App",
+            "device_display_name": "Phone",
+            "lang": "en",
+            "data": {"url": self.url, "brand": "x"},
+            **changes,
+        }
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PushGateway]:
+    """A gateway whose certificate a server takes for valid that is started after it."""
+    authority = Authority(tmp_path, "of gateways")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
+    async with PushGateway(authority) as server:
+        yield server
