@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from homeserver.core.canonical_json import CanonicalJSONError, check_canonical
 from homeserver.core.events import Event, StateKey
 from homeserver.core.identifiers import is_valid_user_id
 from homeserver.core.power_levels import (
@@ -100,7 +101,9 @@ def drafts(
     are among them; `later` gives the others.
     """
     levels = power_levels(old, rules, {user_id, *additional_creators})
-    copied = [*_copied(old), *_many(old)[:AT_ONCE], *_join_rules(old, rules), *_canonical_alias(old)]
+    copied = _sendable(
+        [*_copied(old), *_many(old)[:AT_ONCE], *_join_rules(old, rules), *_canonical_alias(old)]
+    )
     raised = levels
     own = levels["users"].get(user_id, levels.get("users_default", 0))
     needed = max((_needed(levels, *key) for *key, _ in copied), default=0)
@@ -117,7 +120,7 @@ def drafts(
 
 def later(old: OldRoom, user_id: str) -> list[Draft]:
     """The children and bans that are too many to be sent at once with the room's first events."""
-    return _drafts(user_id, _many(old)[AT_ONCE:])
+    return _drafts(user_id, _sendable(_many(old)[AT_ONCE:]))
 
 
 State = tuple[str, str, Mapping[str, Any]]
@@ -180,6 +183,18 @@ def _retired_power_levels(old: OldRoom) -> dict[str, Any] | None:
         if (DEFAULTS[name] if level is None else level) < at_least:
             raised[name] = at_least
     return {**content, **raised} if raised else None
+
+
+def _sendable(state: Iterable[State]) -> list[State]:
+    """Without what old room versions allow and no new event can hold: numbers that are no integers, or too large."""
+    found = []
+    for each in state:
+        try:
+            check_canonical(each[2], strict=True)
+        except CanonicalJSONError:
+            continue
+        found.append(each)
+    return found
 
 
 def _needed(levels: Mapping[str, Any], kind: str, state_key: str) -> int:
@@ -252,7 +267,7 @@ def closing(old: OldRoom, user_id: str) -> list[Draft]:
     levels = _retired_power_levels(old)
     if levels is not None:
         changed.append((*POWER_LEVELS, levels))
-    return _drafts(user_id, changed)
+    return _drafts(user_id, _sendable(changed))
 
 
 def is_upgrader(old: OldRoom, user_id: str) -> bool:

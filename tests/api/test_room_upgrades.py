@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
+from homeserver.storage.database import Transaction
 from tests.support.client import Answer
 from tests.support.room_server import ALICE, BOB, CAROL, RoomClient, RoomServer
 
@@ -236,6 +237,27 @@ async def test_levels_in_the_form_of_old_versions(rooms: RoomServer) -> None:
     old = await rooms.alice.create(room_version="5", power_level_content_override=levels)
     new = await content(rooms.alice, await upgraded(rooms.alice, old, "11"), "m.room.power_levels")
     assert (new["users"], new["events"], new["kick"]) == ({ALICE: 100, BOB: 7}, {"m.room.topic": 20}, 30)
+
+
+async def test_state_that_no_new_event_can_hold_is_left_out(rooms: RoomServer) -> None:
+    alice = rooms.alice
+    old = await alice.create(room_version="5", initial_state=initial(), preset="private_chat")
+    levels = await content(alice, old, "m.room.power_levels")
+    (await alice.set_state(old, "m.room.topic", {"topic": "t", "n": 1111111})).ok()
+    (await alice.set_state(old, "m.room.power_levels", {**levels, "x": 1111111})).ok()
+
+    async def enlarge(tx: Transaction) -> None:
+        """As other servers could send it, in this room version."""
+        rows = await tx.fetch("SELECT event_id, canonical FROM events WHERE state_key = ''")
+        for event_id, canonical in rows:
+            odd = bytes(canonical).replace(b"1111111", b"1.5")
+            await tx.execute("UPDATE events SET canonical = $1 WHERE event_id = $2", odd, event_id)
+
+    await rooms.services.database.write(enlarge)
+    state = await whole_state(alice, await upgraded(alice, old))
+    assert ("m.room.topic", "") not in state and ("m.room.name", "") in state
+    assert state["m.room.power_levels", ""]["x"] == 1, "up to version 5 they are cut"
+    assert (await content(alice, old, "m.room.tombstone"))["body"]
 
 
 async def test_two_requests_at_once_have_one_answer(rooms: RoomServer) -> None:
