@@ -94,14 +94,16 @@ class ClientEvents:
     def splice(
         self, event: Event, unsigned: Mapping[str, Any] | None = None, *, with_room_id: bool = True
     ) -> msgspec.Raw:
-        """One event as JSON with an `unsigned` made elsewhere, or none."""
+        """One event as JSON, with its age or an `unsigned` made elsewhere."""
         body = self._without_unsigned(event)
         tail = b""
         if with_room_id:
             tail += b',"room_id":' + msgspec.json.encode(event.room_id)
-        if unsigned:
-            tail += b',"unsigned":' + encode(unsigned)
-        return msgspec.Raw(body + tail + b"}")
+        beside = {"age": self._age(event)} if unsigned is None else unsigned
+        return msgspec.Raw(body + tail + b',"unsigned":' + encode(beside) + b"}")
+
+    def _age(self, event: Event) -> int:
+        return max(0, self._clock() - event.origin_server_ts)
 
     def _without_unsigned(self, event: Event) -> bytes:
         """The event without `room_id` and `unsigned`, and without its closing brace."""
@@ -123,7 +125,6 @@ class ClientEvents:
         self, tx: Transaction, requester: Requester, events: Sequence[SeenEvent], *, with_room_id: bool
     ) -> dict[str, dict[str, Any]]:
         """`unsigned` of each event, by event ID: what only this reader is told, and what is found beside the event."""
-        now = self._clock()
         ids = [seen.stored.event.event_id for seen in events]
         sent = await stored_events.transaction_ids(tx, requester.user_id, requester.transaction_scope, ids)
         replaced = await self._replaced(tx, [seen.stored for seen in events])
@@ -133,7 +134,7 @@ class ClientEvents:
         found: dict[str, dict[str, Any]] = {}
         for seen in events:
             event = seen.stored.event
-            unsigned: dict[str, Any] = {"age": max(0, now - event.origin_server_ts)}
+            unsigned: dict[str, Any] = {"age": self._age(event)}
             if seen.membership is not None:
                 unsigned["membership"] = seen.membership
             if event.event_id in sent:
@@ -146,10 +147,7 @@ class ClientEvents:
                     unsigned["prev_sender"] = previous.event.sender
             redaction = beside.get(seen.stored.redacted_by or "")
             if redaction is not None:
-                age = max(0, now - redaction.event.origin_server_ts)
-                unsigned["redacted_because"] = self.splice(
-                    redaction.event, {"age": age}, with_room_id=with_room_id
-                )
+                unsigned["redacted_because"] = self.splice(redaction.event, with_room_id=with_room_id)
             found[event.event_id] = unsigned
         return found
 

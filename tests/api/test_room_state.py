@@ -193,3 +193,13 @@ async def test_nobody_shuts_out_the_own_server(rooms: RoomServer) -> None:
         (await rooms.alice.set_state(room_id, "m.room.server_acl", acl)).refused(400, "M_UNKNOWN")
     acl = {"allow": ["*"], "deny": ["evil.test"], "allow_ip_literals": False}
     (await rooms.alice.set_state(room_id, "m.room.server_acl", acl)).ok()
+
+
+async def test_state_is_listed_with_its_age(rooms: RoomServer) -> None:
+    room_id = await rooms.alice.create()
+    rooms.services.clock.now += 7
+    path = f"/rooms/{quote(room_id)}"
+    events = (await rooms.alice.get(f"{path}/state")).ok()
+    events += (await rooms.alice.get(f"{path}/members")).ok()["chunk"]
+    events += (await rooms.alice.get(f"{path}/context/{quote(events[0]['event_id'])}")).ok()["state"]
+    assert {event["unsigned"]["age"] for event in events} == {7}
