@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
+from homeserver.storage import accounts
 from tests.support.certificates import Authority
 from tests.support.client import Client
 from tests.support.push_gateway import PushGateway
@@ -293,6 +294,26 @@ async def test_a_pusher_goes_with_its_device(room: Room, whole: WholeServer, gat
     told = await gateway.until(2)
     assert {each["devices"][0]["pushkey"] for each in told} == {"desktop"}
     assert told[1]["event_id"] == last
+
+
+async def test_a_locked_user_is_told_after_the_lock(
+    room: Room, whole: WholeServer, gateway: PushGateway
+) -> None:
+    async def lock(is_locked: bool) -> None:
+        async with whole.database() as database:
+            await database.write(lambda tx: accounts.set_locked(tx, room.bob.user_id, is_locked))
+
+    (await room.bob.post(SET, gateway.pusher(pushkey="bob"))).ok()
+    (await room.carol.post(SET, gateway.pusher(pushkey="carol"))).ok()
+    await lock(True)
+    said = [await say(room.alice, room.room_id, "one"), await say(room.alice, room.room_id, "two")]
+    told = await gateway.until(2)
+    assert [each["devices"][0]["pushkey"] for each in told] == ["carol", "carol"]
+    await lock(False)
+    said.append(await say(room.alice, room.room_id, "three"))
+    told = await gateway.until(6)
+    to_bob = [each["event_id"] for each in told if each["devices"][0]["pushkey"] == "bob"]
+    assert to_bob == said
 
 
 async def test_addresses_that_are_blocked_are_not_pushed_to(

@@ -13,8 +13,8 @@ from homeserver.core.push_gateway import About, Target, badge_notification, even
 from homeserver.core.push_rules import outcome
 from homeserver.services.ignored_users import unwanted_by
 from homeserver.services.room_state import RoomStates
+from homeserver.storage import accounts, memberships, notifications, out_of_room, positions, pushers, rooms
 from homeserver.storage import events as stored_events
-from homeserver.storage import memberships, notifications, out_of_room, positions, pushers, rooms
 from homeserver.storage.database import Transaction
 from homeserver.storage.notifications import NO_ROOM, Notification, Unread
 from homeserver.storage.pushers import Pusher, StoredPusher
@@ -55,6 +55,9 @@ class PusherNews:
         if stored is None:
             return None
         user_id, position = stored.pusher.user_id, stored.progress.position
+        account = await accounts.get(tx, user_id)
+        if account is None or account.is_locked:
+            return News(stored, position, stored.progress.badge or 0, None)  # until it is unlocked
         current = await positions.current(tx)
         unread = await self._unread(tx, user_id, current)
         badge = unread.notifications
