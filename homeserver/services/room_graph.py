@@ -467,9 +467,11 @@ def _shown(
 ) -> tuple[StoredEvent, ...]:
     """Those of the new events that clients are shown as they came."""
     return tuple(
-        stored_events.as_stored(new, nids[new.event.event_id], room.room_nid)
+        stored_events.as_stored(new, nids[event_id], room.room_nid)
         for new in placed
-        if new.status is EventStatus.ACCEPTED and new.event.event_id not in hidden
+        if (event_id := new.event.event_id) in nids
+        and event_id not in hidden
+        and new.status is EventStatus.ACCEPTED
     )
 
 
