@@ -25,8 +25,8 @@ from homeserver.federation.remote.events import (
 )
 from homeserver.federation.transport import FederationClient
 from homeserver.services.imported_state import BadState, ImportedState, imported_state, known_events
+from homeserver.services.outliers import import_outliers
 from homeserver.services.received_events import ReceivedEvents
-from homeserver.services.room_graph import import_outliers
 from homeserver.services.room_state import RoomStates
 from homeserver.services.room_writes import RoomWrites
 from homeserver.storage import events as stored_events

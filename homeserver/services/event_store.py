@@ -33,6 +33,15 @@ class Beside(Protocol):
 BESIDE: Final[Sequence[Beside]] = (relations, search)
 
 
+DUMMY_EVENT: Final = "org.matrix.dummy_event"
+"""Sent only to join the ends of a room's graph, here as in Synapse; it says nothing."""
+
+
+def accepted_as(event: Event) -> EventStatus:
+    """How an event that was accepted is stored: whether clients are shown it."""
+    return EventStatus.WITHHELD if event.type == DUMMY_EVENT and not event.is_state else EventStatus.ACCEPTED
+
+
 def as_kept(event: Event, known: StoredEvent | None) -> Event:
     """The form of an event that is judged and kept, when we have it as an outlier already.
 

@@ -10,13 +10,12 @@ from collections.abc import Collection, Iterable, Sequence
 
 from homeserver.core import errors
 from homeserver.core.events import Event
-from homeserver.services.peer_access import as_server_may_see, shared_room
+from homeserver.services.peer_access import SharedGraph, as_server_may_see, shared_graph, shared_room
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
 from homeserver.storage import rooms
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.events import EventStatus, StoredEvent
-from homeserver.storage.rooms import Room
 
 MAX_BACKFILL = 100
 MAX_MISSING = 100
@@ -41,7 +40,7 @@ class HistoryAnswers:
 
         async def work(tx: Transaction) -> list[Event]:
             room = await shared_room(tx, self._states, room_id, origin)
-            walk = _Walk(tx, room)
+            walk = _Walk(tx, SharedGraph(room, None))
             found = await walk.newest_first(start[:MAX_STARTING_POINTS], most)
             return await as_server_may_see(tx, self._states, room, origin, found)
 
@@ -66,10 +65,11 @@ class HistoryAnswers:
         most = max(0, min(limit, MAX_MISSING))
 
         async def work(tx: Transaction) -> list[Event]:
-            room = await shared_room(tx, self._states, room_id, origin)
-            found = await _Walk(tx, room).before(latest[:MAX_STARTING_POINTS], set(earliest), most, min_depth)
+            graph = await shared_graph(tx, self._states, room_id, origin)
+            walk = _Walk(tx, graph)
+            found = await walk.before(latest[:MAX_STARTING_POINTS], set(earliest), most, min_depth)
             found.sort(key=lambda stored: (stored.event.depth, stored.nid))
-            return await as_server_may_see(tx, self._states, room, origin, found)
+            return await as_server_may_see(tx, self._states, graph.room, origin, found)
 
         return await self._database.read(work)
 
@@ -85,7 +85,8 @@ class HistoryAnswers:
                 raise errors.not_found(f"Could not find event {event_id}")
             room = (await rooms.by_nids(tx, [stored.room_nid]))[stored.room_nid]
             # Only servers in the room get it, so that knowing an event ID is not enough.
-            await shared_room(tx, self._states, room.room_id, origin)
+            if not (await shared_graph(tx, self._states, room.room_id, origin)).has(stored):
+                raise errors.not_found(f"Could not find event {event_id}")
             return (await as_server_may_see(tx, self._states, room, origin, [stored]))[0]
 
         return await self._database.read(work)
@@ -94,18 +95,14 @@ class HistoryAnswers:
 class _Walk:
     """Goes through the part of a room's graph that we have, backwards, a query a step."""
 
-    def __init__(self, tx: Transaction, room: Room) -> None:
+    def __init__(self, tx: Transaction, graph: SharedGraph) -> None:
         self._tx = tx
-        self._room = room
+        self._graph = graph
 
     async def _load(self, event_ids: Iterable[str]) -> list[StoredEvent]:
         """Those that have their place in this room's graph here; rejected ones too, because there are events before them."""
         found = await stored_events.get_many(self._tx, list(event_ids))
-        return [
-            stored
-            for stored in found.values()
-            if stored.room_nid == self._room.room_nid and not stored.is_outlier
-        ]
+        return [stored for stored in found.values() if self._graph.has(stored) and not stored.is_outlier]
 
     async def newest_first(self, start: Iterable[str], most: int) -> list[StoredEvent]:
         """Some events and those before them, always the deepest known one next."""

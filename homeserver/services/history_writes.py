@@ -60,7 +60,7 @@ class HistoryWriter:
         self._added[event.event_id] = NewEvent(
             event,
             None,
-            EventStatus.ACCEPTED if refusal is None else EventStatus.REJECTED,
+            event_store.accepted_as(event) if refusal is None else EventStatus.REJECTED,
             None if refusal is None else f"{refusal.rule}: {refusal.reason}",
             state_before=before,
             state_after=after,

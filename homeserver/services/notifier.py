@@ -32,7 +32,8 @@ class Committed:
     position: where the stream stands now. rooms: room IDs with something new. users: our users for whom something is new
     besides (a membership of theirs). destinations: servers for which there is something in the outbox. arrival: the events that
     came. notified, read: our users who have more unread notifications, and those who have fewer. newcomers: who has come to be
-    joined to one of the rooms. actors: our users who did something besides sending events.
+    joined to one of the rooms. actors: our users who did something besides sending events. many_ends: room IDs whose graph has more ends
+    than it should.
     """
 
     position: int
@@ -44,6 +45,7 @@ class Committed:
     read: frozenset[str] = frozenset()
     newcomers: frozenset[str] = frozenset()
     actors: frozenset[str] = frozenset()
+    many_ends: frozenset[str] = frozenset()
 
     def together_with(self, other: "Committed") -> "Committed":
         """What two parts of one unit of work have stored."""
@@ -52,6 +54,7 @@ class Committed:
             self.rooms | other.rooms,
             self.users | other.users,
             self.destinations | other.destinations,
+            many_ends=self.many_ends | other.many_ends,
         )
 
 

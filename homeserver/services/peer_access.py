@@ -6,6 +6,7 @@ Everything here runs inside a unit of work: it awaits nothing but `tx`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from homeserver.core import errors
 from homeserver.core.events import Event, StateKey, redact
@@ -14,7 +15,7 @@ from homeserver.core.state_map import Digest
 from homeserver.core.visibility import HistoryVisibility, server_may_see
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
-from homeserver.storage import memberships, rooms
+from homeserver.storage import expelled_servers, memberships, rooms
 from homeserver.storage.database import Transaction
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.rooms import Room
@@ -49,6 +50,34 @@ async def shared_room(tx: Transaction, states: RoomStates, room_id: str, origin:
     if not await memberships.is_server_joined(tx, room.room_nid, origin):
         raise errors.forbidden(f"{origin} is not in the room {room_id}")
     return room
+
+
+@dataclass(frozen=True, slots=True)
+class SharedGraph:
+    """A room whose graph a server may ask for. until: the stream's position up to which it may; None: all of it."""
+
+    room: Room
+    until: int | None
+
+    def has(self, stored: StoredEvent) -> bool:
+        """Whether an event is a part of it."""
+        if stored.room_nid != self.room.room_nid:
+            return False
+        return self.until is None or stored.position is None or stored.position <= self.until
+
+
+async def shared_graph(tx: Transaction, states: RoomStates, room_id: str, origin: str) -> SharedGraph:
+    """A room that we know and that `origin` is in, or was in until states were resolved, of which it has to learn.
+
+    Raises M_NOT_FOUND, M_FORBIDDEN.
+    """
+    room = await known_room(tx, states, room_id, origin)
+    if await memberships.is_server_joined(tx, room.room_nid, origin):
+        return SharedGraph(room, None)
+    until = await expelled_servers.position(tx, room.room_nid, origin)
+    if until is None:
+        raise errors.forbidden(f"{origin} is not in the room {room_id}")
+    return SharedGraph(room, until)
 
 
 async def as_server_may_see(

@@ -20,16 +20,21 @@ from homeserver.core.state_map import EMPTY, Digest
 from homeserver.services import event_store
 from homeserver.services.notifier import Arrival, Committed
 from homeserver.services.redactions import apply_redactions
+from homeserver.services.room_deliveries import Deliveries, deliver
 from homeserver.services.room_state import RoomStates
 from homeserver.services.state_marks import mark_changes
 from homeserver.storage import events as stored_events
-from homeserver.storage import memberships, outbox, positions, rooms
+from homeserver.storage import memberships, positions, rooms
 from homeserver.storage.database import Transaction
 from homeserver.storage.events import EventStatus, NewEvent, StoredEvent
+from homeserver.storage.memberships import NOBODY_MOVED, MembersMoved
 from homeserver.storage.rooms import Room
 
 MAX_REFUSED_BETWEEN = 100
 """How many refused events are looked through for ends of the graph that lie before an accepted one."""
+
+MANY_ENDS = 10
+"""A graph with more ends than this should have them joined (`graph_merging`)."""
 
 
 class MissingEvents(Exception):
@@ -51,8 +56,7 @@ class Verdict(Enum):
     DUPLICATE = "duplicate"
 
 
-_STATUS = {
-    Verdict.ACCEPTED: EventStatus.ACCEPTED,
+_REFUSED_AS = {
     Verdict.SOFT_FAILED: EventStatus.SOFT_FAILED,
     Verdict.REJECTED: EventStatus.REJECTED,
 }
@@ -212,17 +216,16 @@ class GraphWriter:
         await rooms.change_backward_extremities(
             tx, room.room_nid, add=self._gaps_opened, remove=self._gaps_closed
         )
-        before = set(await memberships.joined_servers(tx, room.room_nid)) if self._relayed else set()
-        users, newcomers, members_changed = await self._move_state(room.current_state, last)
-        after = before
-        if members_changed and self._relayed:
-            after = set(await memberships.joined_servers(tx, room.room_nid))
+        users, moved = await self._move_state(room.current_state, last)
         hidden = await apply_redactions(tx, self._states, placed, may_be_waited_for=self._received)
-        destinations = await self._queue(nids, before | after)
-        destinations |= await self._queue_ends(after - before)
+        destinations = await deliver(tx, self._server_name, await self._deliveries(last, nids, moved))
         shown = _shown(placed, nids, room, hidden)
         arrival = Arrival(self.room, room.current_state, self.current_state, shown)
-        return Committed(last, frozenset({room.room_id}), users, destinations, arrival, newcomers=newcomers)
+        this = frozenset({room.room_id})
+        many_ends = this if len(self._ends) > MANY_ENDS else frozenset()
+        return Committed(
+            last, this, users, destinations, arrival, newcomers=moved.newcomers, many_ends=many_ends
+        )
 
     async def resolved_ends(self, chosen: Collection[str]) -> Digest:
         """The state after some of the ends: that before an event that is built on them."""
@@ -339,9 +342,8 @@ class GraphWriter:
         if fills_gap and not is_end:
             missing = [prev for prev in event.prev_event_ids if not self._has_place(prev)]
             self._gaps_opened.update(dict.fromkeys(missing, event.depth))
-        self._added[event_id] = NewEvent(
-            event, None, _STATUS[verdict], reason, state_before=before, state_after=after
-        )
+        status = event_store.accepted_as(event) if is_end else _REFUSED_AS[verdict]
+        self._added[event_id] = NewEvent(event, None, status, reason, state_before=before, state_after=after)
         if not is_end:
             return
         await self._leave_behind(event)
@@ -396,20 +398,20 @@ class GraphWriter:
     async def _resolved(self, roots: Sequence[Digest]) -> Digest:
         return await self._states.resolved(self._tx, self.room.rules, roots, self._added)
 
-    async def _move_state(self, old: Digest, position: int) -> tuple[frozenset[str], frozenset[str], bool]:
+    async def _move_state(self, old: Digest, position: int) -> tuple[frozenset[str], MembersMoved]:
         """Bring all that follows from the current state up to date.
 
-        Returns our users whose membership changed, the users who have come to be joined, and whether anyone's membership changed.
+        Returns our users whose membership changed, and who came into the room and went out of it.
         """
         if old == self.current_state:
-            return frozenset(), frozenset(), False
+            return frozenset(), NOBODY_MOVED
         await rooms.record_state(self._tx, self.room.room_nid, position, self.current_state)
         differing = await self._states.changes(self._tx, old, self.current_state)
         members = {key[1]: new for key, (_, new) in differing.items() if key[0] == "m.room.member"}
         ours = frozenset(each for each in members if each.partition(":")[2] == self._server_name)
         await mark_changes(self._tx, self.room.room_nid, differing.keys(), has_ours=bool(ours))
         if not members:
-            return frozenset(), frozenset(), False
+            return frozenset(), NOBODY_MOVED
         said: dict[str, tuple[str | None, str]] = {}
         for batch in stored_events.in_batches(event_id for event_id in members.values() if event_id):
             # Read for this alone, and not kept: after a join there may be very many.
@@ -421,45 +423,28 @@ class GraphWriter:
         for user_id, new in members.items():
             membership, sender = said.get(new or "", (None, ""))
             changes.append(memberships.Change(user_id, membership, new or "", sender))
-        newcomers = await memberships.apply(self._tx, self.room.room_nid, changes, position)
-        return ours, frozenset(newcomers), True
+        return ours, await memberships.apply(self._tx, self.room.room_nid, changes, position)
 
-    async def _queue(self, nids: Mapping[str, int], servers: set[str]) -> frozenset[str]:
-        """Put the events that we send to others into the outbox: for the servers in the room before and after them."""
-        queued: set[str] = set()
-        for event_id, left_out in self._relayed.items():
-            destinations = (servers | await self._told_besides(self._added[event_id])) - left_out
-            destinations.discard(self._server_name)
-            if destinations:
-                await outbox.add(self._tx, destinations, nids[event_id])
-                queued |= destinations
-        return frozenset(queued)
+    async def _deliveries(self, position: int, nids: Mapping[str, int], moved: MembersMoved) -> Deliveries:
+        """What was done, for those who send it to others."""
+        old = {event_id: stored.nid for event_id in self._ends if (stored := self._read.get(event_id))}
+        ends = {event_id: end.event for event_id, end in self._ends.items()}
+        asked = self._added if moved.gone else self._relayed
+        told = {event_id: await self._told_besides(self._added[event_id]) for event_id in asked}
+        return Deliveries(
+            self.room.room_nid, position, self._added, {**old, **nids}, self._relayed, ends, moved, told
+        )
 
-    async def _told_besides(self, new: NewEvent) -> set[str]:
+    async def _told_besides(self, new: NewEvent) -> frozenset[str]:
         """The server of a user whose invite, knock or membership an event ends: it need not be in the room to be told."""
         event = new.event
         if event.membership not in ("leave", "ban") or event.state_key is None or new.state_before is None:
-            return set()
+            return frozenset()
         before = (await self.state_events(new.state_before, [event.key])).get(event.key)
         if before is None or before.membership not in ("join", "invite", "knock"):
-            return set()
-        server = event.state_key.partition(":")[2]
-        return {server} if is_valid_server_name(server) else set()
-
-    async def _queue_ends(self, newcomers: set[str]) -> frozenset[str]:
-        """Tell servers that have just joined of the graph's other ends.
-
-        What was sent while they joined is neither before their join, which they know, nor was it sent to them.
-        """
-        ends = [event_id for event_id in self._ends if event_id in self._ends_before]
-        newcomers = newcomers - {self._server_name}
-        if not ends or not newcomers:
             return frozenset()
-        await self._load(ends)
-        for event_id in ends:
-            if stored := self._read[event_id]:
-                await outbox.add(self._tx, newcomers, stored.nid)
-        return frozenset(newcomers)
+        server = event.state_key.partition(":")[2]
+        return frozenset({server}) if is_valid_server_name(server) else frozenset()
 
 
 def _shown(
@@ -473,22 +458,3 @@ def _shown(
         and event_id not in hidden
         and new.status is EventStatus.ACCEPTED
     )
-
-
-async def import_outliers(
-    tx: Transaction, states: RoomStates, room: Room, events: Sequence[Event], rejected: Mapping[str, str]
-) -> None:
-    """Store events whose place in the graph is not known: state and auth chains that another server gave us.
-
-    rejected: the reasons for those that the auth rules refuse, by event ID.
-    """
-    new = [
-        NewEvent(
-            event,
-            status=EventStatus.REJECTED if event.event_id in rejected else EventStatus.ACCEPTED,
-            reason=rejected.get(event.event_id),
-        )
-        for event in events
-    ]
-    await stored_events.insert_many(tx, room.room_nid, new)
-    await apply_redactions(tx, states, new, may_be_waited_for={event.event_id for event in events})

@@ -7,11 +7,14 @@ from homeserver.core.events import Event
 from homeserver.services.identity import Identity
 from homeserver.services.imported_state import ImportedState
 from homeserver.services.notifier import Committed
-from homeserver.services.room_graph import GraphWriter, Verdict, import_outliers
+from homeserver.services.outliers import import_outliers
+from homeserver.services.room_graph import GraphWriter, Verdict
 from homeserver.services.room_state import RoomStates
 from homeserver.services.room_writes import RoomWrites
+from homeserver.storage import events as stored_events
 from homeserver.storage import memberships, rooms
 from homeserver.storage.database import Transaction
+from homeserver.storage.rooms import Room
 
 
 class _NotAllowed(Exception):
@@ -33,26 +36,62 @@ class RoomImports:
         """Store the state before our join and the join itself; the graph goes on from there.
 
         Both are verified already. A room that we know from an earlier stay keeps its history, and one that we are in keeps its
-        graph. Returns the rule that refuses the join, and has stored nothing then.
+        graph. Returns the rule that refuses the join, and has stored nothing then; or why the join, which is stored, has no
+        effect.
         """
 
-        async def work(tx: Transaction) -> tuple[None, Committed | None]:
+        async def work(tx: Transaction) -> tuple[Refusal | None, Committed | None]:
             writer = await self._writer(tx, join)
+            lags = await self._lags(tx, writer.room, state)
             await import_outliers(tx, self._states, writer.room, state.outliers, state.rejected)
             before = await self._states.built(tx, state.entries)
-            if not await memberships.is_server_joined(tx, writer.room.room_nid, self._identity.server_name):
+            is_in = await memberships.is_server_joined(tx, writer.room.room_nid, self._identity.server_name)
+            if not is_in and not lags:
                 writer.forget_ends()  # nobody has told us of the room since we left
             # Ours, so not judged by the current state, which is that of an earlier stay if there is one at all.
             outcome = await writer.add(join, state_before=before, local=True)
             if outcome.verdict is Verdict.REJECTED and outcome.refusal:
                 raise _NotAllowed(outcome.refusal)
-            return None, await writer.close()
+            undone = await self._undone(writer, join)
+            return undone, await writer.close()
 
         try:
-            await self._writes.run(join.room_id, work)
+            return await self._writes.run(join.room_id, work)
         except _NotAllowed as refused:
             return refused.refusal
-        return None
+
+    async def _lags(self, tx: Transaction, room: Room, state: ImportedState) -> bool:
+        """Whether the server that gave us the state has not had yet what ended our earlier stay: a leave of ours that is still on
+        its way to it, or a ban.
+
+        Then what we know of the room is no past of the join: the two are a fork, and the states have to be resolved, as all others
+        will do. So it is when the state has an older membership of a user of ours than we have, and not ours among what authorises
+        it.
+        """
+        mine = await memberships.of_server(tx, room.room_nid, self._identity.server_name)
+        offered = {event.event_id for event in state.outliers}
+        newest = {each.user_id: each.event_id for each in mine if each.event_id not in offered}
+        theirs = {user_id: state.entries.get(("m.room.member", user_id), "") for user_id in newest}
+        known = await stored_events.known(tx, [*newest.values(), *theirs.values()])
+        for user_id, event_id in newest.items():
+            here, there = known.get(event_id), known.get(theirs[user_id])
+            if here is None or here.position is None or there is None or there.position is None:
+                continue
+            if there.position < here.position:
+                return True
+        return False
+
+    async def _undone(self, writer: GraphWriter, join: Event) -> Refusal | None:
+        """Why the join is not what the room's state has of the user, if it is not."""
+        key = ("m.room.member", join.sender)
+        now = (await writer.state_events(writer.current_state, [key])).get(key)
+        if now is not None and now.membership == "join":
+            return None
+        return Refusal(
+            "state resolution",
+            f"{join.sender} has left the room or was banned from it, which the server did not know yet; with that the room does"
+            " not let the user in",
+        )
 
     async def _writer(self, tx: Transaction, join: Event) -> GraphWriter:
         room = await rooms.get(tx, join.room_id)

@@ -11,7 +11,7 @@ from homeserver.core import errors
 from homeserver.core.events import Event
 from homeserver.core.state_map import Digest
 from homeserver.services.auth_chains import auth_chain
-from homeserver.services.peer_access import shared_room
+from homeserver.services.peer_access import shared_graph
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
 from homeserver.storage.database import Database, Transaction
@@ -61,9 +61,9 @@ class StateAnswers:
         return await self._database.read(work)
 
     async def _event(self, tx: Transaction, origin: str, room_id: str, event_id: str) -> StoredEvent:
-        room = await shared_room(tx, self._states, room_id, origin)
+        graph = await shared_graph(tx, self._states, room_id, origin)
         stored = await stored_events.get(tx, event_id)
-        if stored is None or stored.room_nid != room.room_nid:
+        if stored is None or not graph.has(stored):
             raise errors.not_found(f"Could not find event {event_id}")
         return stored
 

@@ -17,7 +17,8 @@ BATCH = 500
 class EventStatus(IntEnum):
     """What the receipt checks made of an event. Clients are shown those that are ACCEPTED.
 
-    WITHHELD: an accepted redaction that clients are not shown, because it does not apply to what it names, or not yet.
+    WITHHELD: accepted, and yet clients are not shown it: a redaction that does not apply to what it names, or not yet; an event
+    that only joins ends of the graph.
     Spec: https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
     """
 

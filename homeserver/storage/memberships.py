@@ -4,7 +4,7 @@ Kept up to date in the unit of work that moves a room's current state (`apply`).
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from homeserver.storage import user_directory
@@ -37,6 +37,21 @@ class Change:
     event_id: str
     sender: str
 
+
+@dataclass(frozen=True, slots=True)
+class MembersMoved:
+    """Who has come into a room and gone out of it.
+
+    newcomers: the users who have come to be joined. came: the servers that have their first joined member; gone: those whose last
+    one is none any more.
+    """
+
+    newcomers: frozenset[str] = frozenset()
+    came: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
+
+
+NOBODY_MOVED = MembersMoved()
 
 _COLUMNS = "m.room_nid, r.room_id, m.user_id, m.membership, m.event_id, m.sender, m.position, m.forgotten"
 _FROM = "FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid"
@@ -157,6 +172,16 @@ async def local_users(
     return [row[0] for row in rows]
 
 
+async def of_server(tx: Transaction, room_nid: int, server: str) -> list[Membership]:
+    """What the users of a server are in a room, whatever that is, by user ID."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} {_FROM} WHERE m.room_nid = $1 AND m.server = $2 ORDER BY m.user_id",
+        room_nid,
+        server,
+    )
+    return [_membership(row) for row in rows]
+
+
 async def joined_servers(tx: Transaction, room_nid: int) -> list[str]:
     """The servers with a joined member in the room."""
     rows = await tx.fetch(
@@ -239,8 +264,8 @@ async def set_forgotten(tx: Transaction, room_nid: int, user_id: str) -> None:
     )
 
 
-async def apply(tx: Transaction, room_nid: int, changes: Sequence[Change], position: int) -> set[str]:
-    """Bring the room's members up to its new current state, which holds from `position` on. Returns who has come to be joined.
+async def apply(tx: Transaction, room_nid: int, changes: Sequence[Change], position: int) -> MembersMoved:
+    """Bring the room's members up to its new current state, which holds from `position` on. Returns who came and went.
 
     A room that was forgotten stays so as long as its user does not come back, and `position` of a membership that goes on.
     """
@@ -288,12 +313,32 @@ async def apply(tx: Transaction, room_nid: int, changes: Sequence[Change], posit
             if change.membership is not None
         ],
     )
+    came, gone_servers = await _count(
+        tx, room_nid, {server: delta for server, delta in joined.items() if delta}
+    )
+    return MembersMoved(frozenset(newcomers), came, gone_servers)
+
+
+async def _count(
+    tx: Transaction, room_nid: int, deltas: Mapping[str, int]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Bring the number of joined members of each server up to date; returns the servers that came and those that are gone."""
+    if not deltas:
+        return frozenset(), frozenset()
     await tx.execute_many(
         "INSERT INTO room_servers (room_nid, server, joined) VALUES ($1, $2, $3)"
         " ON CONFLICT (room_nid, server) DO UPDATE SET joined = room_servers.joined + excluded.joined",
-        [(room_nid, server, delta) for server, delta in joined.items() if delta],
+        [(room_nid, server, delta) for server, delta in deltas.items()],
     )
-    return newcomers
+    rows = await tx.fetch(
+        "SELECT server, joined FROM room_servers WHERE room_nid = $1 AND server = ANY($2)",
+        room_nid,
+        list(deltas),
+    )
+    return (
+        frozenset(server for server, joined in rows if joined and joined == deltas[server]),
+        frozenset(server for server, joined in rows if not joined),
+    )
 
 
 def _server(user_id: str) -> str:

@@ -6,7 +6,8 @@ import pytest
 
 from homeserver.core.events import Event
 from homeserver.services.history_writes import HistoryWriter
-from homeserver.services.room_graph import Verdict, import_outliers
+from homeserver.services.outliers import import_outliers
+from homeserver.services.room_graph import Verdict
 from homeserver.services.timeline import Draft
 from homeserver.storage import events as stored_events
 from homeserver.storage import rooms

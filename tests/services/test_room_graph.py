@@ -7,7 +7,8 @@ import pytest
 
 from homeserver.core.events import Event, redact
 from homeserver.core.state_map import EMPTY
-from homeserver.services.room_graph import GraphWriter, MissingEvents, Verdict, import_outliers
+from homeserver.services.outliers import import_outliers
+from homeserver.services.room_graph import GraphWriter, MissingEvents, Verdict
 from homeserver.services.timeline import Draft
 from homeserver.storage import memberships, rooms
 from homeserver.storage.database import Database, Transaction

@@ -8,7 +8,7 @@ import pytest
 
 from homeserver.storage import memberships, rooms
 from homeserver.storage.database import Database
-from homeserver.storage.memberships import Change, Membership
+from homeserver.storage.memberships import Change, Membership, MembersMoved
 
 ALICE, BOB, CAROL, DORA = "@alice:ours.test", "@bob:beta.test", "@carol:beta.test:8448", "@dora:ours.test"
 EVERY = ("join", "invite", "knock", "leave", "ban")
@@ -18,14 +18,14 @@ async def make(database: Database, room_id: str = "!a:ours.test") -> int:
     return (await database.write(lambda tx: rooms.create(tx, room_id, "11"))).room_nid
 
 
-async def change(database: Database, nid: int, position: int, **users: str | None) -> None:
+async def change(database: Database, nid: int, position: int, **users: str | None) -> MembersMoved:
     """Users by localpart with their new memberships."""
     by_name = {user[1:].partition(":")[0]: user for user in (ALICE, BOB, CAROL, DORA)}
     changes = [
         Change(by_name[name], membership, f"${name}{position}", by_name[name])
         for name, membership in users.items()
     ]
-    await database.write(lambda tx: memberships.apply(tx, nid, changes, position))
+    return await database.write(lambda tx: memberships.apply(tx, nid, changes, position))
 
 
 async def get(database: Database, nid: int, user_id: str) -> Membership | None:
@@ -74,6 +74,22 @@ async def test_several_change_at_once_and_some_vanish(database: Database) -> Non
     assert await database.read(lambda tx: memberships.is_server_joined(tx, nid, "beta.test"))
     assert not await database.read(lambda tx: memberships.is_server_joined(tx, nid, "ours.test"))
     assert not await database.read(lambda tx: memberships.is_server_joined(tx, nid, "none.test"))
+
+
+async def test_it_is_told_which_servers_come_and_go(database: Database) -> None:
+    nid = await make(database)
+    both = frozenset({"ours.test", "beta.test"})
+    users = frozenset({ALICE, BOB})
+    assert await change(database, nid, 1, alice="join", bob="join") == MembersMoved(users, came=both)
+    # One of two members of a server, another server's first, and what is no join.
+    moved = await change(database, nid, 2, dora="join", alice="leave", carol="invite")
+    assert moved == MembersMoved(frozenset({DORA}))
+    assert await change(database, nid, 3, carol="join", bob=None) == MembersMoved(
+        frozenset({CAROL}), came=frozenset({"beta.test:8448"}), gone=frozenset({"beta.test"})
+    )
+    assert await change(database, nid, 4, dora="leave") == MembersMoved(gone=frozenset({"ours.test"}))
+    ours = await database.read(lambda tx: memberships.of_server(tx, nid, "ours.test"))
+    assert [(each.user_id, each.membership) for each in ours] == [(ALICE, "leave"), (DORA, "leave")]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -30,6 +30,8 @@ class Link(Enum):
     """The request is handled, and the answer lost: so it is repeated, and arrives twice."""
     HELD = "held"
     """The request waits until the link is something else."""
+    UNSENT = "unsent"
+    """Transactions are cut, and all other requests pass: so what was sent before comes later than what is asked now."""
 
 
 class Links:
@@ -68,6 +70,8 @@ class Links:
             while self.state(origin, destination) is Link.HELD:
                 await self._changed.wait()
             link = self.state(origin, destination)
+            if link is Link.UNSENT:
+                link = Link.CUT if request.path.startswith("/_matrix/federation/v1/send/") else Link.UP
             if link is Link.UP:
                 return await handler(request)
             response = await handler(request) if link is Link.MUTE else web.Response(status=503)
