@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
 from homeserver.app.base import Base
@@ -9,6 +10,7 @@ from homeserver.services.client_events import ClientEvents
 from homeserver.services.clock import now_ms
 from homeserver.services.event_gaps import EventGaps
 from homeserver.services.event_intake import EventIntake
+from homeserver.services.graph_merging import GraphMerging
 from homeserver.services.joins import RemoteJoins
 from homeserver.services.joins_in_progress import JoinsInProgress
 from homeserver.services.outside_events import OutsideEvents
@@ -54,10 +56,14 @@ def build_graph(base: Base) -> Graph:
     intake = EventIntake(writes, states, server_name, gaps)
     outside = OutsideRooms(writes, server_name)
     outside_events = OutsideEvents(received, outside, identity)
+    timeline = Timeline(writes, states, identity, now_ms)
+    merging = GraphMerging(database, states, timeline, identity, random.Random())
+    base.observers.append(merging.committed)
+    base.stack.push_async_callback(merging.stop)
     return Graph(
         states,
         writes,
-        Timeline(writes, states, identity, now_ms),
+        timeline,
         received,
         gaps,
         ClientEvents(states, now_ms),
