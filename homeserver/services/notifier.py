@@ -32,8 +32,8 @@ class Committed:
     position: where the stream stands now. rooms: room IDs with something new. users: our users for whom something is new
     besides (a membership of theirs). destinations: servers for which there is something in the outbox. arrival: the events that
     came. notified, read: our users who have more unread notifications, and those who have fewer. newcomers: who has come to be
-    joined to one of the rooms. actors: our users who did something besides sending events. many_ends: room IDs whose graph has more ends
-    than it should.
+    joined to one of the rooms. actors: our users who did something besides sending events. many_ends: room IDs whose graph has
+    more ends than it should.
     """
 
     position: int

@@ -214,6 +214,8 @@ class Sender:
             if peer.failing is not None:
                 if peer.heard:  # while the try was under way
                     self._hasten(peer, peer.failing)
+                if peer.timer is None:  # the time of the next try came while the failure was being noted
+                    self._begin(peer)
             elif peer.woken:
                 self._begin(peer)
             else:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -331,6 +332,32 @@ async def test_what_is_heard_while_a_try_hangs_counts_when_it_has_failed(setting
     sender.heard_from("a.test")
     sender.wake(["a.test"])  # and more to send is no reason to try before the time
     setting.network.held.set()
+    await until_async(lambda: is_empty(setting))
+    assert len(setting.network.sent) == 2
+
+
+async def test_the_time_of_the_next_try_may_come_while_the_failure_is_noted(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = destinations.set_failing
+
+    async def slowly(tx: Transaction, failing: destinations.Failing) -> None:
+        time.sleep(0.05)  # noqa: ASYNC251 -- in the database's thread
+        await note(tx, failing)
+
+    monkeypatch.setattr(destinations, "set_failing", slowly)
+    sender = Sender(
+        setting.database,
+        setting.network.send,
+        "ours.test",
+        setting.services.clock,
+        BackoffPolicy(quick=(1,), first_ms=3_600_000, most_ms=3_600_000, jitter=0),
+        random.Random(1),
+    )
+    setting.senders.append(sender)
+    setting.network.answers["a.test"] = [failure("a.test")]
+    await setting.say(await setting.services.room(BOB), ["one"], "a.test")
+    sender.wake(["a.test"])
     await until_async(lambda: is_empty(setting))
     assert len(setting.network.sent) == 2
 
