@@ -80,6 +80,8 @@ def _ends_for_newcomers(server_name: str, done: Deliveries) -> list[str]:
 def _expelled(done: Deliveries) -> set[str]:
     """The servers that are out of the room though no new event ends a membership of theirs: because of a fork, states were
     resolved, and their join did not hold. Nobody else may tell them."""
+    if not done.moved.gone:
+        return set()
     told = {
         server
         for event_id, new in done.added.items()

@@ -244,16 +244,18 @@ class World:
         """Every server is in the room again; until then it knew whether it was."""
         first, *others = self.servers
         for server, admin in zip(others, self.admins[1:], strict=True):
-            here, there = await server.members(self.room_id), await first.members(self.room_id)
-            assert here == there, (
-                f"in the room are: on {server.server_name} {here}, on {first.server_name} {there}"
-            )
+            here, there = await self._users_of(server, server), await self._users_of(first, server)
+            assert here == there, f"{server.server_name} has {here} in the room, {first.server_name} {there}"
             if admin in await server.members(self.room_id):
                 continue
             assert await self.send(self.admins[0], "m.room.join_rules", {"join_rule": "public"}, "")
             await self.settled()
             await self._server_of(admin).membership.join(admin, self.room_id, [first.server_name])
             await self.settled()
+
+    async def _users_of(self, whose: FederatingServer, server: FederatingServer) -> list[str]:
+        """Which users of a server are in the room by another's word."""
+        return [user for user in await whose.members(self.room_id) if self._server_of(user) is server]
 
     async def settled(self) -> None:
         """Wait until nothing is on its way."""
@@ -346,11 +348,6 @@ class World:
             if len(view.ends) > 1:
                 found.append(f"{name} has {len(view.ends)} forward extremities")
         return found
-
-
-def _has(members: Sequence[str], server_name: str) -> bool:
-    """Whether some of them are users of a server."""
-    return any(user.endswith(f":{server_name}") for user in members)
 
 
 def _some(found: set[Any]) -> str:
