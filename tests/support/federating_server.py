@@ -46,6 +46,7 @@ from homeserver.services.key_store import DatabaseKeyStore
 from homeserver.services.member_profiles import MemberProfiles
 from homeserver.services.membership import Membership
 from homeserver.services.notifier import Committed, Notifier
+from homeserver.services.openid import OpenIdTokens
 from homeserver.services.outside_events import OutsideEvents
 from homeserver.services.outside_rooms import OutsideRooms
 from homeserver.services.public_rooms import PublicRooms
@@ -211,6 +212,7 @@ class FederatingServer:
             StateAnswers(database, self.states),
             PublishedKeys(own, self.key_ring, now_ms, 24 * 3_600_000),
             PublicRooms(database, self.states, identity, RemoteRooms(client)),
+            OpenIdTokens(database, self.server_name, now_ms),
             FederationSettings(allow_public_rooms_over_federation=True),
             FederationQueries(self.server_name, self._find_alias, self._find_profile, profiles_allowed=True),
             ServerSettings(
