@@ -31,14 +31,14 @@ def federation_services(base: Base, graph: Graph, people: People, ephemeral: Eph
     base.stack.push_async_callback(transactions.stop)
     return [
         transactions,
-        Resident(database, states, graph.timeline, key_ring, identity),
+        Resident(database, states, graph.timeline, key_ring, identity, graph.join_limits),
         InboundInvites(
             database,
             states,
             graph.received,
             graph.outside,
             identity,
-            base.settings.rate_limits.rc_invites.per_user,
+            graph.invite_limits,
         ),
         ThirdPartyInvites(database, states, people.invitations, identity, base.client),
         HistoryAnswers(database, states),

@@ -13,6 +13,7 @@ from homeserver.services.event_intake import EventIntake
 from homeserver.services.graph_merging import GraphMerging
 from homeserver.services.joins import RemoteJoins
 from homeserver.services.joins_in_progress import JoinsInProgress
+from homeserver.services.membership_limits import InviteLimits, JoinLimits
 from homeserver.services.outside_events import OutsideEvents
 from homeserver.services.outside_rooms import OutsideRooms
 from homeserver.services.push.evaluation import Evaluation
@@ -39,6 +40,8 @@ class Graph:
     joins: RemoteJoins
     outside: OutsideRooms
     inbox: RoomInbox
+    join_limits: JoinLimits
+    invite_limits: InviteLimits
 
 
 def build_graph(base: Base) -> Graph:
@@ -60,6 +63,9 @@ def build_graph(base: Base) -> Graph:
     merging = GraphMerging(database, states, timeline, identity, random.Random())
     base.observers.append(merging.committed)
     base.stack.push_async_callback(merging.stop)
+    limits = base.settings.rate_limits
+    join_limits = JoinLimits(limits.rc_joins.remote, limits.rc_joins_per_room)
+    base.observers.append(join_limits.committed)
     return Graph(
         states,
         writes,
@@ -71,4 +77,6 @@ def build_graph(base: Base) -> Graph:
         RemoteJoins(database, client, received, imports, joining, identity, now_ms),
         outside,
         RoomInbox(database, states, received, intake, joining, outside_events, server_name),
+        join_limits,
+        InviteLimits(limits.rc_invites),
     )

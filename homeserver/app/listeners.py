@@ -18,6 +18,7 @@ from homeserver.core.requester import Requester
 from homeserver.federation.inbound import RequestAuthenticator
 from homeserver.http import (
     Authenticators,
+    PeerLimits,
     RateLimiter,
     Request,
     TrustedProxies,
@@ -34,7 +35,8 @@ async def listen(base: Base, services: list[object], certificates: CertificateSt
     """Open the listeners. Raises OSError when a port is in use."""
     endpoints = [*client_api.ENDPOINTS, *federation_api.ENDPOINTS, *admin_api.ENDPOINTS, *web.ENDPOINTS]
     authenticators = _authenticators(base, services)
-    limits = RateLimiter(_rate_limits(base.settings.rate_limits))
+    settings = base.settings.rate_limits
+    limits = RateLimiter(_rate_limits(settings), PeerLimits(settings.rc_federation))
     for listener in base.settings.server.listeners:
         application = build_application(
             endpoints,

@@ -13,7 +13,7 @@ from homeserver.services.directory import Directory
 from homeserver.services.guests import GuestAccess
 from homeserver.services.invitations import Invitations
 from homeserver.services.member_profiles import MemberProfiles
-from homeserver.services.membership import Membership
+from homeserver.services.membership import Entrance, Membership
 from homeserver.services.mutual_rooms import MutualRooms
 from homeserver.services.notice_rooms import NoticeRooms
 from homeserver.services.presence_news import PresenceNews
@@ -55,7 +55,14 @@ def build_people(base: Base, graph: Graph, presence: PresenceNews | None) -> Peo
     member_profiles = MemberProfiles(database)
     directory = Directory(database, states, timeline, remote_directory, identity, now_ms)
     invitations = Invitations(
-        database, states, timeline, member_profiles, identity, base.client, base.key_ring
+        database,
+        states,
+        timeline,
+        member_profiles,
+        identity,
+        base.client,
+        base.key_ring,
+        graph.invite_limits,
     )
     remote = RemoteMemberships(
         graph.outside, graph.joins, base.client, graph.received, graph.inbox, identity, now_ms
@@ -71,7 +78,7 @@ def build_people(base: Base, graph: Graph, presence: PresenceNews | None) -> Peo
         directory,
         remote,
         identity,
-        replaced.carry_over,
+        Entrance(graph.join_limits, replaced.carry_over),
     )
     propagation = ProfilePropagation(database, timeline, member_profiles)
     index = UserDirectoryIndex(database, states, identity)

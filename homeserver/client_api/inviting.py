@@ -34,7 +34,6 @@ class InviteBody(Struct):
     "/_matrix/client/v3/rooms/{room_id}/invite",
     auth=ACCESS_TOKEN,
     aliases=("/_matrix/client/r0/rooms/{room_id}/invite",),
-    limit="rc_invites.per_issuer",
 )
 async def invite_user(
     request: Request, room_id: str, body: InviteBody, membership: Membership

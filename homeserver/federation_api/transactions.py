@@ -20,7 +20,8 @@ class Transaction(msgspec.Struct, frozen=True):
     edus: list[Any] = msgspec.field(default_factory=list)
 
 
-@endpoint("PUT", "/_matrix/federation/v1/send/{txn_id}", auth=SIGNED_REQUEST)
+# Not in turn with the server's other requests: what it has to tell waits for one transaction after the other already.
+@endpoint("PUT", "/_matrix/federation/v1/send/{txn_id}", auth=SIGNED_REQUEST, in_turn=False)
 async def send_transaction(
     request: Request, txn_id: str, body: Transaction, incoming: IncomingTransactions
 ) -> RawJSON:

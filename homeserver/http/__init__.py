@@ -17,6 +17,7 @@ from homeserver.http.endpoint import (
     endpoints_of,
 )
 from homeserver.http.forwarded import TrustedProxies
+from homeserver.http.peer_limits import PeerLimits
 from homeserver.http.rate_limits import RateLimiter
 from homeserver.http.request import Request
 from homeserver.http.responses import RawJSON, Response
@@ -30,6 +31,7 @@ __all__ = [
     "Authenticators",
     "BindingError",
     "Endpoint",
+    "PeerLimits",
     "RateLimiter",
     "RawJSON",
     "Request",

@@ -9,7 +9,8 @@ import itertools
 import logging
 import re
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Coroutine, Iterable
+from contextlib import nullcontext
 from typing import Any
 
 from aiohttp import web
@@ -200,23 +201,30 @@ class _Dispatcher:
             requester = request.requester_or_none
             self._limits.check(endpoint.limit, requester.user_id if requester else request.address)
         arguments = await match.target.arguments(request)
+        work = self._in_turn(request, endpoint, arguments)
         if endpoint.cancellable:
-            return to_web_response(await self._until_cancelled(endpoint, arguments))
-        return to_web_response(await self._to_the_end(endpoint, arguments))
+            return to_web_response(await self._until_cancelled(work))
+        return to_web_response(await self._to_the_end(work))
 
-    async def _until_cancelled(self, endpoint: Endpoint, arguments: dict[str, Any]) -> Any:
+    async def _in_turn(self, request: Request, endpoint: Endpoint, arguments: dict[str, Any]) -> Any:
+        """Run a handler, when it is the turn of the server that asks."""
+        peers = self._limits.peers if self._limits is not None and endpoint.in_turn else None
+        async with peers.turn(request.origin) if peers is not None else nullcontext():
+            return await endpoint.handler(**arguments)
+
+    async def _until_cancelled(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run a handler that only reads: it ends with its client, or with the server."""
         task = asyncio.current_task()
         assert task is not None
         self._reading.add(task)
         try:
-            return await endpoint.handler(**arguments)
+            return await work
         finally:
             self._reading.discard(task)
 
-    async def _to_the_end(self, endpoint: Endpoint, arguments: dict[str, Any]) -> Any:
+    async def _to_the_end(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run a handler that changes something: it is not stopped halfway when the client goes away."""
-        task = asyncio.ensure_future(endpoint.handler(**arguments))
+        task = asyncio.ensure_future(work)
         self._unfinished.add(task)
         task.add_done_callback(self._unfinished.discard)
         try:

@@ -51,7 +51,7 @@ class Endpoint:
     `operation` is the handler's name, the specification's operationId in snake case. `resource` is what a
     listener must serve for the endpoint to be there: client, federation, keys or health. `cancellable`
     handlers stop when the client goes away; the others are finished, because they have begun to change
-    something.
+    something. `in_turn`: of a signed request, whether it counts for what one server may ask at once (rc_federation).
     """
 
     method: str
@@ -61,6 +61,7 @@ class Endpoint:
     limit: str | None
     max_body: int
     cancellable: bool
+    in_turn: bool
     resource: str
     operation: str
     handler: Handler
@@ -85,11 +86,13 @@ def endpoint(
     limit: str | None = None,
     max_body: int | None = None,
     cancellable: bool | None = None,
+    in_turn: bool = True,
 ) -> Callable[[H], H]:
     """Declare a handler as an endpoint. A handler may carry several.
 
     `limit` names a rate limit given to `build_application`. `max_body` is in bytes (default: by `auth`).
-    `cancellable` defaults to True for GET alone. Aliases have the same path parameters as the path.
+    `cancellable` defaults to True for GET alone.
+    `in_turn` is for signed requests: False for what has limits of its own. Aliases have the same path parameters as the path.
     """
 
     def declare(handler: H) -> H:
@@ -101,6 +104,7 @@ def endpoint(
             limit=limit,
             max_body=MAX_BODY[auth] if max_body is None else max_body,
             cancellable=method == "GET" if cancellable is None else cancellable,
+            in_turn=in_turn and auth is Auth.SIGNED_REQUEST,
             resource=resource_of(path),
             operation=getattr(handler, "__name__", ""),
             handler=handler,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from homeserver.core.errors import limit_exceeded
 from homeserver.core.token_bucket import RateLimit, TokenBuckets
+from homeserver.http.peer_limits import PeerLimits
 
 
 class RateLimiter:
@@ -16,8 +17,14 @@ class RateLimiter:
     """
 
     def __init__(
-        self, limits: Mapping[str, RateLimit], *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        limits: Mapping[str, RateLimit],
+        peers: PeerLimits | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """peers: what other servers may ask at once; None: as much as they like."""
+        self.peers = peers
         self._buckets = {name: TokenBuckets(limit) for name, limit in limits.items()}
         self._monotonic = monotonic
 

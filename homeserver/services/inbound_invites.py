@@ -6,7 +6,6 @@ Spec: https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,9 +17,9 @@ from homeserver.core.events import Event
 from homeserver.core.identifiers import domain_of, is_valid_user_id
 from homeserver.core.room_versions import RoomRules, UnknownRoomVersion, rules_for
 from homeserver.core.signing import sign_event_as
-from homeserver.core.token_bucket import RateLimit, TokenBuckets
 from homeserver.services.identity import Identity
 from homeserver.services.ignored_users import check_takes_invites
+from homeserver.services.membership_limits import InviteLimits
 from homeserver.services.outside_rooms import OutsideRooms
 from homeserver.services.peer_access import acl_refusal
 from homeserver.services.received_events import ReceivedEvents, offered_event
@@ -46,18 +45,15 @@ class InboundInvites:
         received: ReceivedEvents,
         outside: OutsideRooms,
         identity: Identity,
-        limit: RateLimit,
+        limits: InviteLimits,
     ) -> None:
-        """`received` checks signatures; the invites are kept in `outside` until the room's graph has them.
-
-        limit: how many invites each user may get.
-        """
+        """`received` checks signatures; the invites are kept in `outside` until the room's graph has them."""
         self._database = database
         self._states = states
         self._received = received
         self._outside = outside
         self._identity = identity
-        self._received_by_user = TokenBuckets(limit)
+        self._limits = limits
 
     async def take(
         self,
@@ -144,9 +140,7 @@ class InboundInvites:
         before = await self._outside.get(user_id, event.room_id)
         if before is not None and before.event.event_id == event.event_id:
             return
-        wait_ms = self._received_by_user.take(user_id, time.monotonic())
-        if wait_ms:
-            raise errors.limit_exceeded(f"{user_id} has been invited too often", wait_ms)
+        self._limits.invited(event.room_id, user_id, None)
 
     async def _check_user(self, tx: Transaction, origin: str, event: Event) -> None:
         """Whether the user is here, and whether the room, if we are in it, lets this server invite the user."""

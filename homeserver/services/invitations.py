@@ -3,7 +3,7 @@
 Spec: https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from homeserver.core import errors
@@ -16,6 +16,7 @@ from homeserver.federation.transport import FederationClient
 from homeserver.services.identity import Identity
 from homeserver.services.ignored_users import check_takes_invites
 from homeserver.services.member_profiles import MemberProfiles
+from homeserver.services.membership_limits import InviteLimits
 from homeserver.services.received_events import EventSignatures
 from homeserver.services.room_graph import Verdict
 from homeserver.services.room_state import RoomStates
@@ -37,6 +38,7 @@ class Invitations:
         identity: Identity,
         client: FederationClient,
         signatures: EventSignatures,
+        limits: InviteLimits,
     ) -> None:
         """Other servers are asked through `client`, and what they sign is checked by `signatures`."""
         self._database = database
@@ -46,15 +48,20 @@ class Invitations:
         self._identity = identity
         self._client = client
         self._signatures = signatures
+        self._limits = limits
 
-    async def invite(self, room_id: str, sender: str, user_id: str, content: Mapping[str, Any]) -> str:
+    async def invite(
+        self, room_id: str, sender: str, user_id: str, content: Mapping[str, Any], *, counted: bool = False
+    ) -> str:
         """Invite a user; returns the event ID. content: what the invite says besides (`reason`, `is_direct`).
 
-        Raises MatrixError: M_FORBIDDEN with the rule that refuses it; M_INVITE_BLOCKED; what the user's server answers when it
-        refuses.
+        counted: by `counted_with_creation`. Raises MatrixError: M_FORBIDDEN with the rule that refuses it; M_INVITE_BLOCKED;
+        M_LIMIT_EXCEEDED; what the user's server answers when it refuses.
         """
         if not is_valid_user_id(user_id):
             raise errors.invalid_param(f"{user_id[:300]!r} is not a user ID")
+        if not counted:
+            self._limits.invited(room_id, user_id, sender)
         local = domain_of(user_id) == self._identity.server_name
         profile = await self._profiles.fields(user_id) if local else {}
         whole = {**content, **profile, "membership": "invite"}
@@ -68,6 +75,10 @@ class Invitations:
         if outcome.verdict is not Verdict.ACCEPTED:
             raise errors.forbidden(outcome.refusal.reason if outcome.refusal else outcome.verdict.value)
         return event.event_id
+
+    def counted_with_creation(self, issuer: str, user_ids: Collection[str]) -> None:
+        """Count the invites that come with a new room, before it is made. Raises M_LIMIT_EXCEEDED."""
+        self._limits.invited_with_creation(issuer, len(user_ids))
 
     async def check_take_invites(self, user_ids: Sequence[str]) -> None:
         """Raises M_INVITE_BLOCKED when one of the users is ours and wants no invites."""

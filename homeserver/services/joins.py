@@ -86,6 +86,10 @@ class RemoteJoins:
             task.add_done_callback(lambda _: self._running.pop(key, None))
         await asyncio.shield(task)
 
+    def is_joining(self, user_id: str, room_id: str) -> bool:
+        """Whether such a join is under way: `join` waits for it then."""
+        return (user_id, room_id) in self._running
+
     async def stop(self) -> None:
         """End the joins that are under way; nothing of them is stored."""
         tasks = list(self._running.values())

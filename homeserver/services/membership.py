@@ -4,6 +4,7 @@ Spec: https://spec.matrix.org/v1.19/client-server-api/#room-membership
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from homeserver.core import errors
@@ -13,6 +14,7 @@ from homeserver.services.guests import check_lets_in
 from homeserver.services.identity import Identity
 from homeserver.services.invitations import Invitations
 from homeserver.services.member_profiles import MemberProfiles
+from homeserver.services.membership_limits import JoinLimits
 from homeserver.services.restricted_joins import authorising_user
 from homeserver.services.room_state import RoomStates
 from homeserver.services.timeline import Draft, Timeline
@@ -29,6 +31,10 @@ class Remote(Protocol):
         """Make the user a member of the room. Raises MatrixError that says which servers were tried and how far each got."""
         ...
 
+    def is_joining(self, user_id: str, room_id: str) -> bool:
+        """Whether such a join is under way: `join` waits for it then."""
+        ...
+
     async def knock(self, user_id: str, room_id: str, via: Sequence[str], content: Mapping[str, Any]) -> None:
         """Ask to be let into the room. Raises MatrixError as `join` does."""
         ...
@@ -40,6 +46,14 @@ class Remote(Protocol):
     async def leave(self, user_id: str, room_id: str, reason: str | None) -> bool:
         """Refuse an invite or take back a knock that the room's graph does not tell us of; False when there is none."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """What stands before a join, and what follows it. joined: told of each user (first) who has joined a room."""
+
+    limits: JoinLimits
+    joined: Callable[[str, str], Awaitable[None]]
 
 
 class Aliases(Protocol):
@@ -63,11 +77,11 @@ class Membership:
         aliases: Aliases,
         remote: Remote,
         identity: Identity,
-        joined: Callable[[str, str], Awaitable[None]],
+        entrance: Entrance,
     ) -> None:
         """Rooms that this server is not in are joined and left through `remote`; names are found by `aliases`.
 
-        joined: told of each user (first) who has joined a room.
+        entrance: what stands before each join and follows it.
         """
         self._database = database
         self._states = states
@@ -77,7 +91,7 @@ class Membership:
         self._aliases = aliases
         self._remote = remote
         self._identity = identity
-        self._joined = joined
+        self._entrance = entrance
 
     async def join(
         self,
@@ -90,7 +104,7 @@ class Membership:
         """Join a room by ID or alias; returns the room ID. via: servers that may be in the room. extra: content of the client's.
 
         Joining a room that the user is in does nothing. Raises M_FORBIDDEN with the rule, M_NOT_FOUND, M_INVALID_PARAM,
-        M_GUEST_ACCESS_FORBIDDEN.
+        M_GUEST_ACCESS_FORBIDDEN, M_LIMIT_EXCEEDED.
         """
         room_id, servers = await self.room(room_id_or_alias, via)
         content = {**await self._profiles.fields(user_id), **(extra or {}), "membership": "join"}
@@ -100,12 +114,16 @@ class Membership:
             await self._remote.bring_invite(user_id, room_id)
         local = await self._database.read(lambda tx: self._local_join(tx, room_id, user_id, content))
         if local is None:
+            if not self._remote.is_joining(user_id, room_id):
+                self._entrance.limits.fetching(user_id)
+                self._entrance.limits.check_room(room_id)
             await self._remote.join(user_id, room_id, servers, content)
             await self._check_guest(user_id, room_id)
         elif local:
+            self._entrance.limits.check_room(room_id)
             await self._timeline.send(room_id, Draft(user_id, MEMBER, local, user_id))
         if local != {}:
-            await self._joined(user_id, room_id)
+            await self._entrance.joined(user_id, room_id)
         return room_id
 
     async def _local_join(

@@ -55,6 +55,10 @@ class Joins(Protocol):
         """Make the user a member of the room. Raises MatrixError that says which servers were tried and how far each got."""
         ...
 
+    def is_joining(self, user_id: str, room_id: str) -> bool:
+        """Whether such a join is under way."""
+        ...
+
 
 class Inbox(Protocol):
     """Takes events of rooms that we are in."""
@@ -90,6 +94,10 @@ class RemoteMemberships:
     async def join(self, user_id: str, room_id: str, via: Sequence[str], content: Mapping[str, Any]) -> None:
         """Make the user a member of the room. Raises MatrixError that says which servers were tried and how far each got."""
         await self._joins.join(user_id, room_id, via, content)
+
+    def is_joining(self, user_id: str, room_id: str) -> bool:
+        """Whether such a join is under way: `join` waits for it then."""
+        return self._joins.is_joining(user_id, room_id)
 
     async def bring_invite(self, user_id: str, room_id: str) -> None:
         """Make the user's invite part of a room that we are in, where it may come later than the user's answer to it."""

@@ -19,6 +19,7 @@ from homeserver.core.identifiers import domain_of, is_valid_user_id
 from homeserver.core.signing import authorising_server, sign_event_as
 from homeserver.services.auth_chains import auth_chain
 from homeserver.services.identity import Identity
+from homeserver.services.membership_limits import JoinLimits
 from homeserver.services.peer_access import known_room
 from homeserver.services.received_events import EventSignatures, offered_event
 from homeserver.services.restricted_joins import authorising_user
@@ -55,6 +56,7 @@ class Resident:
         timeline: Timeline,
         signatures: EventSignatures,
         identity: Identity,
+        limits: JoinLimits,
     ) -> None:
         """Events go into rooms through `timeline`; `signatures` has the keys of the other servers."""
         self._database = database
@@ -62,15 +64,17 @@ class Resident:
         self._timeline = timeline
         self._signatures = signatures
         self._identity = identity
+        self._limits = limits
 
     async def make_join(
         self, origin: str, room_id: str, user_id: str, versions: Collection[str]
     ) -> dict[str, Any]:
         """The template of a join event: `{"room_version", "event"}`. `versions`: the room versions that `origin` supports.
 
-        Raises MatrixError: M_FORBIDDEN, M_NOT_FOUND, M_INCOMPATIBLE_ROOM_VERSION and those of restricted rooms.
+        Raises MatrixError: M_FORBIDDEN, M_NOT_FOUND, M_INCOMPATIBLE_ROOM_VERSION, M_LIMIT_EXCEEDED and those of restricted rooms.
         Spec: https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1make_joinroomiduserid
         """
+        self._limits.check_room(room_id)
         return await self._template(origin, room_id, user_id, "join", versions)
 
     async def make_knock(
@@ -115,9 +119,10 @@ class Resident:
         """Take a signed join event into the room and send it on to the room's other servers.
 
         Raises MatrixError: M_INVALID_PARAM for an event that is not a join of a user of `origin`, M_FORBIDDEN when the room does
-        not let the user in, M_NOT_FOUND for a room that we are not in, and those of restricted rooms.
+        not let the user in, M_NOT_FOUND for a room that we are not in, M_LIMIT_EXCEEDED, and those of restricted rooms.
         Spec: https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid
         """
+        self._limits.check_room(room_id)
         room, event = await self._take(origin, room_id, event_id, pdu, "join")
         return await self._database.read(lambda tx: self._answer(tx, room, event))
 

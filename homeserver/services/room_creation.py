@@ -112,15 +112,17 @@ class RoomCreation:
         """Create a room; returns its ID.
 
         All events but the invites are stored at once or not at all. Raises MatrixError: M_UNSUPPORTED_ROOM_VERSION,
-        M_ROOM_IN_USE, M_INVALID_ROOM_STATE, M_INVALID_PARAM, M_BAD_JSON, M_INVITE_BLOCKED when a user of ours wants no invites;
-        and when the room is there and the others are invited, what an invited user's server answers when it refuses the invite
-        (M_FORBIDDEN, M_INVITE_BLOCKED, M_UNSUPPORTED_ROOM_VERSION). A server that cannot be asked is no reason to be left without
-        the room: the user can be invited again.
+        M_ROOM_IN_USE, M_INVALID_ROOM_STATE, M_INVALID_PARAM, M_BAD_JSON, M_INVITE_BLOCKED when a user of ours wants no invites,
+        M_LIMIT_EXCEEDED for too many of them; and when the room is there and the others are invited, what an invited user's server
+        answers when it refuses the invite (M_FORBIDDEN, M_INVITE_BLOCKED, M_UNSUPPORTED_ROOM_VERSION). A server that cannot be
+        asked is no reason to be left without the room: the user can be invited again.
         """
         rules = self._rules(wanted.room_version if wanted.room_version is not None else self._default_version)
         _check(wanted, creator)
         alias = self._alias(wanted)
-        await self._invitations.check_take_invites(wanted.invite)
+        invited = [user_id for user_id in dict.fromkeys(wanted.invite) if user_id != creator]
+        await self._invitations.check_take_invites(invited)
+        self._invitations.counted_with_creation(creator, invited)
         try:
             room_id = await self._timeline.create_room(
                 rules.version,
@@ -134,11 +136,7 @@ class RoomCreation:
                 raise
             raise errors.invalid_room_state(f"The room cannot be created so: {refused.message}") from refused
         content = {"is_direct": True} if wanted.is_direct else {}
-        refusals = [
-            await self._invite(room_id, creator, user_id, content)
-            for user_id in dict.fromkeys(wanted.invite)
-            if user_id != creator
-        ]
+        refusals = [await self._invite(room_id, creator, user_id, content) for user_id in invited]
         for refusal in refusals:
             if refusal is not None:
                 raise refusal
@@ -149,7 +147,7 @@ class RoomCreation:
     ) -> MatrixError | None:
         """Invite a user to the new room; the refusal, if there is one that the client is told."""
         try:
-            await self._invitations.invite(room_id, creator, user_id, content)
+            await self._invitations.invite(room_id, creator, user_id, content, counted=True)
         except MatrixError as error:
             log.warning("%s was not invited to the new room %s: %s", user_id, room_id, error.message)
             return error if error.status < 500 else None

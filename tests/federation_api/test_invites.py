@@ -495,9 +495,9 @@ async def test_an_invite_is_ours_to_sign_though_others_have_signed_it(
 async def test_nobody_is_flooded_with_invites(ours: FederatingServer, peer: FederationPeer) -> None:
     room, bob = private(peer), await ours.account("bob")
     event = await peer.invite(ours.server_name, room, bob)
-    for _ in range(INVITES.burst_count):
+    for _ in range(INVITES.per_user.burst_count):
         await put_invite(peer, ours, event)  # the same again is not counted
-    for _ in range(INVITES.burst_count - 1):
+    for _ in range(INVITES.per_user.burst_count - 1):
         await peer.invite(ours.server_name, private(peer), bob)
     problem = await refused(peer, ours, peer.invite_event(private(peer), bob))
     assert (problem.status, problem.errcode) == (429, "M_LIMIT_EXCEEDED")

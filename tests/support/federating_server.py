@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from aiohttp import web
+from msgspec import structs
 from multidict import CIMultiDictProxy
 from signedjson.key import generate_signing_key
 
@@ -44,7 +45,8 @@ from homeserver.services.joins import RemoteJoins
 from homeserver.services.joins_in_progress import JoinsInProgress
 from homeserver.services.key_store import DatabaseKeyStore
 from homeserver.services.member_profiles import MemberProfiles
-from homeserver.services.membership import Membership
+from homeserver.services.membership import Entrance, Membership
+from homeserver.services.membership_limits import InviteLimits, JoinLimits
 from homeserver.services.notifier import Committed, Notifier
 from homeserver.services.openid import OpenIdTokens
 from homeserver.services.outside_events import OutsideEvents
@@ -80,9 +82,10 @@ from homeserver.storage.events import StoredEvent
 from homeserver.storage.state import NodeCache
 from tests.support.certificates import Authority
 from tests.support.federation_peer import SUBNET, bound_socket, name_of, outbound_settings
+from tests.support.limits import NO_INVITE_LIMITS, NO_LIMIT
 from tests.support.rooms import no_presence, open_sqlite
 
-INVITES = RateLimit(per_second=0.001, burst_count=8)
+INVITES = structs.replace(NO_INVITE_LIMITS, per_user=RateLimit(per_second=0.001, burst_count=8))
 """How many a user may get."""
 QUICK = BackoffPolicy(quick=(20,), first_ms=40, most_ms=200)
 
@@ -180,8 +183,16 @@ class FederatingServer:
         )
         self.spaces = SpaceHierarchy(self.summaries, now_ms)
         profiles = MemberProfiles(database)
+        joins = JoinLimits(NO_LIMIT, NO_LIMIT)
         invitations = Invitations(
-            database, self.states, self.timeline, profiles, identity, client, self.key_ring
+            database,
+            self.states,
+            self.timeline,
+            profiles,
+            identity,
+            client,
+            self.key_ring,
+            InviteLimits(NO_INVITE_LIMITS),
         )
         remote = RemoteMemberships(self.outside, self.joins, client, received, inbox, identity, now_ms)
         user_writes = UserWrites(database, self._after_commit)
@@ -194,7 +205,7 @@ class FederatingServer:
             self,
             remote,
             identity,
-            ReplacedRooms(user_writes, self.states, PushRules(user_writes)).carry_over,
+            Entrance(joins, ReplacedRooms(user_writes, self.states, PushRules(user_writes)).carry_over),
         )
         self.notifier = Notifier(0)
         events = ClientEvents(self.states, now_ms)
@@ -203,9 +214,9 @@ class FederatingServer:
         self._sync = Sync(database, self.states, events, self.notifier, typing, presence)
         self._api = [
             self.incoming,
-            InboundInvites(database, self.states, received, self.outside, identity, INVITES),
+            InboundInvites(database, self.states, received, self.outside, identity, InviteLimits(INVITES)),
             ThirdPartyInvites(database, self.states, invitations, identity, client),
-            Resident(database, self.states, self.timeline, self.key_ring, identity),
+            Resident(database, self.states, self.timeline, self.key_ring, identity, joins),
             self.by_time,
             HistoryAnswers(database, self.states),
             SpaceAnswers(database, self.states, identity),

@@ -32,7 +32,8 @@ from homeserver.services.filters import Filters
 from homeserver.services.invitations import Invitations
 from homeserver.services.member_profiles import MemberProfiles
 from homeserver.services.members import Members
-from homeserver.services.membership import Membership
+from homeserver.services.membership import Entrance, Membership
+from homeserver.services.membership_limits import InviteLimits, JoinLimits
 from homeserver.services.outside_rooms import OutsideRooms
 from homeserver.services.pagination import Pagination
 from homeserver.services.public_rooms import PublicRooms
@@ -54,6 +55,7 @@ from homeserver.services.tags import Tags
 from homeserver.services.third_party_invites import ThirdPartyInvites
 from homeserver.services.threads_list import ThreadsList
 from tests.support.client import Answer, Client, serving
+from tests.support.limits import NO_INVITE_LIMITS, NO_LIMIT
 from tests.support.rooms import RoomServices, open_sqlite
 
 V3 = "/_matrix/client/v3"
@@ -92,6 +94,10 @@ class RemoteServer:
         if not via:
             raise not_found(f"No server is known that is in {room_id}")
         self.joins.append((user_id, room_id, via, content))
+
+    def is_joining(self, user_id: str, room_id: str) -> bool:
+        """Never: it takes no time."""
+        return False
 
     async def take(self, origin: str, room_id: str, pdus: Sequence[Any]) -> dict[str, str | None]:
         """Nothing comes from other servers."""
@@ -243,14 +249,24 @@ def room_services(services: RoomServices, remote: RemoteServer, settings: RoomSe
     identity, events, clock = services.identity, services.client_events, services.clock
     profiles = MemberProfiles(database)
     client = cast(FederationClient, remote)
-    invitations = Invitations(database, states, timeline, profiles, identity, client, remote)
+    invitations = Invitations(
+        database, states, timeline, profiles, identity, client, remote, InviteLimits(NO_INVITE_LIMITS)
+    )
     directory = Directory(database, states, timeline, remote, identity, clock)
     outside = OutsideRooms(services.writes, identity.server_name)
     others = RemoteMemberships(outside, remote, client, ReceivedEvents(remote), remote, identity, clock)
     push_rules = PushRules(services.user_writes)
     replaced = ReplacedRooms(services.user_writes, states, push_rules)
     membership = Membership(
-        database, states, timeline, invitations, profiles, directory, others, identity, replaced.carry_over
+        database,
+        states,
+        timeline,
+        invitations,
+        profiles,
+        directory,
+        others,
+        identity,
+        Entrance(JoinLimits(NO_LIMIT, NO_LIMIT), replaced.carry_over),
     )
     summaries = SummaryLookup(database, states, identity, RemoteSummaries(client, identity, clock))
     return [
