@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from homeserver.services.accounts import Accounts
+
 from .conftest import Server, StartServer
 
 PATH = "/_synapse/admin/v1/register"
@@ -39,16 +41,16 @@ async def test_a_registration(guarded: Server) -> None:
     alice = guarded.client.with_token(answer["access_token"])
     whoami = (await alice.get("/_matrix/client/v3/account/whoami")).ok()
     assert whoami["user_id"] == "@alice:ours.test" and whoami["device_id"] == answer["device_id"]
-    account = await guarded.accounts.get("@alice:ours.test")
+    account = await guarded.service(Accounts).get("@alice:ours.test")
     assert account is not None and not account.is_admin and account.user_type is None
 
 
 async def test_an_administrator_and_a_bot(guarded: Server) -> None:
     (await guarded.client.post(PATH, await signed(guarded, admin=True))).ok()
-    account = await guarded.accounts.get("@alice:ours.test")
+    account = await guarded.service(Accounts).get("@alice:ours.test")
     assert account is not None and account.is_admin
     (await guarded.client.post(PATH, await signed(guarded, username="Robot", user_type="bot"))).ok()
-    account = await guarded.accounts.get("@robot:ours.test")
+    account = await guarded.service(Accounts).get("@robot:ours.test")
     assert account is not None and account.user_type == "bot" and not account.is_admin
 
 
@@ -69,7 +71,7 @@ async def test_a_nonce_is_good_once_and_for_a_minute(guarded: Server) -> None:
 async def test_what_the_hmac_does_not_cover_is_refused(guarded: Server, change: dict[str, Any]) -> None:
     body = await signed(guarded)
     (await guarded.client.post(PATH, body | change)).refused(403, "M_FORBIDDEN")
-    assert await guarded.accounts.get("@alice:ours.test") is None
+    assert await guarded.service(Accounts).get("@alice:ours.test") is None
 
 
 async def test_another_secret(guarded: Server) -> None:
