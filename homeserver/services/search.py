@@ -21,7 +21,7 @@ from homeserver.core.filters import RoomEventFilter
 from homeserver.core.requester import Requester
 from homeserver.core.search import SearchTerm, highlights, parse_search_term, searched_text, types_of
 from homeserver.services.client_events import ClientEvents
-from homeserver.services.event_access import SeenEvent, access
+from homeserver.services.event_access import Access, SeenEvent
 from homeserver.services.room_state import RoomStates
 from homeserver.services.search_context import ContextRequest, ResultContexts
 from homeserver.services.search_index import SearchIndex
@@ -148,7 +148,8 @@ class Search:
             tx, term, list(rooms), types_of(request.keys), up_to=up_to, limit=MAX_MATCHES
         )
         found.sort(key=_by_rank if request.by_rank else _by_time, reverse=True)
-        page = await self._page(tx, requester, request, replace(token, up_to=up_to), found, rooms)
+        events = await FoundEvents.open(tx, self._states, requester.user_id, request.filter)
+        page = await _page(events, replace(token, up_to=up_to), found, rooms)
         shown = [result.seen for result in page.results]
         rendered = await self._events.render_bundled(tx, requester, shown)
         results = [
@@ -158,7 +159,7 @@ class Search:
         if request.context is not None:
             contexts = ResultContexts(tx, self._states, self._events, requester, request.context)
             for body, seen in zip(results, shown, strict=True):
-                body["context"] = await contexts.around(seen)
+                body["context"] = await contexts.around(seen, events.access(seen))
         texts = [searched_text(seen.stored.event.type, seen.stored.event.content) for seen in shown]
         answer: dict[str, Any] = {
             "count": page.count,
@@ -168,50 +169,43 @@ class Search:
         if page.rest:
             answer["next_batch"] = str(page.next)
         if request.include_state:
-            answer["state"] = await self._state(tx, requester, shown)
+            answer["state"] = await self._state(tx, [events.access(seen) for seen in shown])
         if request.group_by:
             answer["groups"] = {key: _groups(page, key, rooms) for key in request.group_by}
         return answer
 
-    async def _page(
-        self,
-        tx: Transaction,
-        requester: Requester,
-        request: SearchRequest,
-        token: _Token,
-        found: Sequence[Match],
-        rooms: Mapping[int, str],
-    ) -> _Page:
-        wanted = request.filter
-        limit = min(DEFAULT_LIMIT if wanted.limit is None else wanted.limit, MAX_LIMIT)
-        events = await FoundEvents.open(tx, self._states, requester.user_id, wanted)
-        remaining = [
-            (place, match)
-            for place, match in enumerate(found[token.offset :], start=token.offset)
-            if _is_in(match, token.group, rooms)
-        ]
-        results: list[_Result] = []
-        rest: list[tuple[int, Match]] = []
-        async for place, match, seen in events.seen(remaining[:MAX_EXAMINED]):
-            if len(results) < limit:
-                results.append(_Result(match, seen))
-            else:
-                rest.append((place, match))
-        count = token.count or len(results) + len(rest)
-        rest += remaining[MAX_EXAMINED:]
-        following = replace(token, offset=rest[0][0] if rest else len(found), count=count)
-        return _Page(results, count, following, [match for _, match in rest])
-
-    async def _state(
-        self, tx: Transaction, requester: Requester, shown: Sequence[SeenEvent]
-    ) -> dict[str, list[msgspec.Raw]]:
+    async def _state(self, tx: Transaction, accesses: Sequence[Access]) -> dict[str, list[msgspec.Raw]]:
         """The state of each room of the results, for those who have left a room as it was then."""
-        state = {}
-        for room_id in dict.fromkeys(seen.stored.event.room_id for seen in shown):
-            may = await access(tx, self._states, room_id, requester.user_id)
-            events = await self._states.all_events(tx, may.state)
-            state[room_id] = [self._events.splice(event) for event in events.values()]
+        state: dict[str, list[msgspec.Raw]] = {}
+        for may in accesses:
+            if may.room.room_id not in state:
+                events = await self._states.all_events(tx, may.state)
+                state[may.room.room_id] = [self._events.splice(event) for event in events.values()]
         return state
+
+
+async def _page(
+    events: FoundEvents, token: _Token, found: Sequence[Match], rooms: Mapping[int, str]
+) -> _Page:
+    """The results from the token on, of what was found in its order."""
+    asked = events.wanted.limit
+    limit = min(DEFAULT_LIMIT if asked is None else asked, MAX_LIMIT)
+    remaining = [
+        (place, match)
+        for place, match in enumerate(found[token.offset :], start=token.offset)
+        if _is_in(match, token.group, rooms)
+    ]
+    results: list[_Result] = []
+    rest: list[tuple[int, Match]] = []
+    async for place, match, seen in events.seen(remaining[:MAX_EXAMINED]):
+        if len(results) < limit:
+            results.append(_Result(match, seen))
+        else:
+            rest.append((place, match))
+    count = token.count or len(results) + len(rest)
+    rest += remaining[MAX_EXAMINED:]
+    following = replace(token, offset=rest[0][0] if rest else len(found), count=count)
+    return _Page(results, count, following, [match for _, match in rest])
 
 
 def _by_rank(match: Match) -> tuple[float, int]:

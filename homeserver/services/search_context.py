@@ -14,7 +14,7 @@ from homeserver.core.filters import RoomEventFilter
 from homeserver.core.requester import Requester
 from homeserver.core.stream_tokens import place_token
 from homeserver.services.client_events import ClientEvents
-from homeserver.services.event_access import SeenEvent, access
+from homeserver.services.event_access import Access, SeenEvent
 from homeserver.services.history_walk import HistoryWalker, place_beside
 from homeserver.services.room_state import RoomStates
 from homeserver.storage.database import Transaction
@@ -45,10 +45,9 @@ class ResultContexts:
     requester: Requester
     wanted: ContextRequest
 
-    async def around(self, seen: SeenEvent) -> dict[str, Any]:
-        """The `context` of a result; events before it stand newest first, as those of /context do."""
+    async def around(self, seen: SeenEvent, may: Access) -> dict[str, Any]:
+        """The `context` of a result; the events before it stand newest first, as those of /context do."""
         stored = seen.stored
-        may = await access(self.tx, self.states, stored.event.room_id, self.requester.user_id)
         walker = HistoryWalker(self.tx, self.states, self.requester.user_id, may, _EVERYTHING)
         most = min(self.wanted.before_limit, MAX_AROUND), min(self.wanted.after_limit, MAX_AROUND)
         before = await walker.walk(place_beside(stored, backwards=True), None, most[0], backwards=True)

@@ -30,8 +30,9 @@ BATCHES_BEFORE_SEARCH = 20
 class SearchIndex:
     """Moves the index on. One of several processes, or of several tasks, is enough; more are in nobody's way."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, gather_s: float = GATHER_S) -> None:
         """Nothing runs before `start`."""
+        self._gather_s = gather_s
         self._database = database
         self._news = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -62,7 +63,7 @@ class SearchIndex:
     async def _follow(self) -> None:
         while True:
             await self._news.wait()
-            await asyncio.sleep(GATHER_S)
+            await asyncio.sleep(self._gather_s)
             self._news.clear()
             try:
                 await self._to_the_end()

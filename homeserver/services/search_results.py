@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from homeserver.core.errors import MatrixError
 from homeserver.core.events import StateKey
 from homeserver.core.filters import RoomEventFilter
-from homeserver.services.event_access import SeenEvent, access, visible
+from homeserver.services.event_access import Access, SeenEvent, access, visible
 from homeserver.services.ignored_users import ignored_users
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
-from homeserver.storage import memberships, rooms
+from homeserver.storage import memberships
 from homeserver.storage.database import Transaction
 from homeserver.storage.search import Match
 
@@ -33,36 +33,32 @@ async def searched_rooms(
 ) -> dict[int, str]:
     """The rooms that are searched, number to ID: those that the user is or has been in and not forgotten, as far as the filter
     lets them through, and those that it names and all the world may read.
-
-    "The search will *not* include rooms that are end to end encrypted."
     """
     mine = await memberships.of_user(tx, user_id, SEARCHED_MEMBERSHIPS)
-    mine = [membership for membership in mine if wanted.allows_room(membership.room_id)]
-    found = {each.room_nid: each.room_id for each in mine if each.membership == "join"}
+    found = {
+        membership.room_nid: membership.room_id
+        for membership in mine
+        if not membership.forgotten and wanted.allows_room(membership.room_id)
+    }
     known = {membership.room_id for membership in mine}
     named = [each for each in wanted.rooms or () if each not in known and wanted.allows_room(each)]
-    left = [each.room_id for each in mine if each.membership != "join" and not each.forgotten]
-    for room_id in [*left, *named[:MAX_PEEKED]]:
-        try:
-            may = await access(tx, states, room_id, user_id)
-        except MatrixError:
-            continue  # the user may not read it, so it is not searched
-        found[may.room.room_nid] = room_id
-    for room in (await rooms.by_nids(tx, list(found))).values():
-        if await states.ids(tx, room.current_state, [_ENCRYPTION]):
-            del found[room.room_nid]
+    for room_id in named[:MAX_PEEKED]:
+        may = await _access(tx, states, room_id, user_id)
+        if may is not None:
+            found[may.room.room_nid] = room_id
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class FoundEvents:
-    """Goes through matches for one user."""
+    """Goes through matches for one user. may: how the user may read the rooms that were come upon; None: not at all."""
 
     tx: Transaction
     states: RoomStates
     user_id: str
     wanted: RoomEventFilter
-    ignored: Collection[str] = field(default=())
+    ignored: Collection[str]
+    may: dict[str, Access | None] = field(default_factory=dict)
 
     @classmethod
     async def open(
@@ -80,14 +76,40 @@ class FoundEvents:
                 if match.nid in seen:
                     yield place, match, seen[match.nid]
 
+    def access(self, seen: SeenEvent) -> Access:
+        """How the user may read the room of an event that was found."""
+        may = self.may[seen.stored.event.room_id]
+        assert may is not None, "nothing is found in other rooms"
+        return may
+
     async def _seen(self, nids: Sequence[int]) -> dict[int, SeenEvent]:
-        by_room: dict[int, list[stored_events.StoredEvent]] = {}
+        by_room: dict[str, list[stored_events.StoredEvent]] = {}
         for stored in (await stored_events.by_nids(self.tx, nids)).values():
             event = stored.event
             if self.wanted.allows(event.type, event.sender, event.content):
-                by_room.setdefault(stored.room_nid, []).append(stored)
+                by_room.setdefault(event.room_id, []).append(stored)
         return {
             seen.stored.nid: seen
-            for found in by_room.values()
+            for room_id, found in by_room.items()
+            if await self._may_search(room_id)
             for seen in await visible(self.tx, self.states, self.user_id, found, self.ignored)
         }
+
+    async def _may_search(self, room_id: str) -> bool:
+        """Whether the user may read the room, and it is not encrypted.
+
+        "The search will *not* include rooms that are end to end encrypted."
+        """
+        if room_id not in self.may:
+            may = await _access(self.tx, self.states, room_id, self.user_id)
+            if may and await self.states.ids(self.tx, may.room.current_state, [_ENCRYPTION]):
+                may = None
+            self.may[room_id] = may
+        return self.may[room_id] is not None
+
+
+async def _access(tx: Transaction, states: RoomStates, room_id: str, user_id: str) -> Access | None:
+    try:
+        return await access(tx, states, room_id, user_id)
+    except MatrixError:
+        return None  # it is not for this user
