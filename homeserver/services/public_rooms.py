@@ -6,7 +6,7 @@ Spec: https://spec.matrix.org/v1.19/client-server-api/#published-room-directory
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
@@ -52,6 +52,11 @@ class RoomsQuery:
     room_types: tuple[str | None, ...] | None = None
     include_all_networks: bool = False
     third_party_instance_id: str | None = None
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it depends on what a room is whether it is asked for."""
+        return bool(self.search) or self.room_types is not None
 
 
 class RoomsFilter(Struct):
@@ -120,16 +125,15 @@ class PublicRooms:
         """A page of our directory, the rooms with the most members first. Raises M_INVALID_PARAM."""
         offset = _offset(query.since)
         limit = DEFAULT_LIMIT if query.limit is None else min(query.limit, MAX_LIMIT)
+        chunk: list[dict[str, Any]] = []
+        total = 0
         # The rooms of other networks are application services' to publish; there are none.
-        published = (
-            await self._database.read(self._published) if query.third_party_instance_id is None else []
-        )
-        wanted = [entry for entry in published if _matches(entry, query)]
-        answer: dict[str, Any] = {
-            "chunk": wanted[offset : offset + limit],
-            "total_room_count_estimate": len(wanted),
-        }
-        if offset + limit < len(wanted):
+        if query.third_party_instance_id is None:
+            chunk, total = await self._database.read(
+                lambda tx: self._page(tx, query, slice(offset, offset + limit))
+            )
+        answer: dict[str, Any] = {"chunk": chunk, "total_room_count_estimate": total}
+        if offset + limit < total:
             answer["next_batch"] = f"r{offset + limit}"
         if offset > 0:
             answer["prev_batch"] = f"r{max(0, offset - limit)}"
@@ -156,18 +160,31 @@ class PublicRooms:
 
         await self._database.write(work)
 
-    async def _published(self, tx: Transaction) -> list[dict[str, Any]]:
+    async def _page(
+        self, tx: Transaction, query: RoomsQuery, part: slice
+    ) -> tuple[list[dict[str, Any]], int]:
+        """A part of the rooms that are asked for, and how many these are. Only what they say of themselves is looked through for
+        a search; else no more is read than is shown."""
         listed = await rooms.published(tx)
         nids = [room.room_nid for room in listed]
         # What we know of rooms that we have left is out of date.
         ours = await memberships.rooms_of_server(tx, self._identity.server_name, nids)
+        joined = await memberships.joined_counts(tx, ours)
         listed = [room for room in listed if room.room_nid in ours]
-        joined = await memberships.joined_counts(tx, [room.room_nid for room in listed])
+        listed.sort(key=lambda room: (-joined.get(room.room_nid, 0), room.room_id))
+        if not query.is_narrow:
+            return await self._entries(tx, listed[part], joined), len(listed)
+        wanted = [entry for entry in await self._entries(tx, listed, joined) if _matches(entry, query)]
+        return wanted[part], len(wanted)
+
+    async def _entries(
+        self, tx: Transaction, listed: Sequence[Room], joined: Mapping[int, int]
+    ) -> list[dict[str, Any]]:
         ids = [await self._states.ids(tx, room.current_state, SHOWN) for room in listed]
         found = await stored_events.load_accepted(
             tx, [event_id for entry in ids for event_id in entry.values()]
         )
-        entries = [
+        return [
             room_entry(
                 room,
                 joined.get(room.room_nid, 0),
@@ -175,7 +192,6 @@ class PublicRooms:
             )
             for room, entry in zip(listed, ids, strict=True)
         ]
-        return sorted(entries, key=lambda entry: (-entry["num_joined_members"], entry["room_id"]))
 
 
 async def _room(tx: Transaction, room_id: str) -> Room:
