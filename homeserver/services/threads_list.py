@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from homeserver.core.errors import invalid_param
+from homeserver.core.errors import forbidden, invalid_param
 from homeserver.core.events import redact
 from homeserver.core.requester import Requester
 from homeserver.core.stream_tokens import Place, newest_place, parse_token, place_token
@@ -18,7 +18,7 @@ from homeserver.services.event_access import SeenEvent, access, visible
 from homeserver.services.ignored_users import ignored_users
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
-from homeserver.storage import positions, relations
+from homeserver.storage import memberships, positions, relations
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.rooms import Room
 
@@ -65,6 +65,8 @@ class ThreadsList:
 
         async def work(tx: Transaction) -> dict[str, Any]:
             may = await access(tx, self._states, room_id, requester.user_id)
+            if may.until is not None:
+                await _check_not_banned(tx, may.room, requester.user_id)
             until = may.until if may.until is not None else await positions.current(tx)
             start = replace(begin, until=until) if begin is not None else newest_place(until)
             ignored = await ignored_users(tx, requester.user_id)
@@ -113,6 +115,13 @@ class ThreadsList:
         seen = await visible(tx, self._states, user_id, list(stored.values()))
         by_id = {each.stored.event.event_id: each for each in seen}
         return [_Root(by_id[root_id], latest) for root_id, latest in rows if root_id in by_id]
+
+
+async def _check_not_banned(tx: Transaction, room: Room, user_id: str) -> None:
+    """Raises M_FORBIDDEN: "The user has been banned from the room." """
+    now = await memberships.get(tx, room.room_nid, user_id)
+    if now is not None and now.membership == "ban":
+        raise forbidden(f"You are banned from the room {room.room_id}")
 
 
 def _before(place: Place, until: int | None = None) -> Place:
