@@ -24,7 +24,10 @@ MAX_ROOMS = 10_000
 PAGE_MS = 20_000
 """A page that other servers hold up for longer ends where it is."""
 
-MAX_TOKENS = 200
+MAX_TOKENS_OF_USER = 50
+MAX_WAITING = 500_000
+"""How many rooms all tokens together remember, as seen or as waiting to be looked at."""
+
 TOKEN_KEPT_MS = 15 * 60_000
 
 
@@ -60,6 +63,11 @@ class _Walk:
     seen: frozenset[str] = frozenset()
     until: int = 0
 
+    @property
+    def size(self) -> int:
+        """How many rooms it remembers."""
+        return len(self.waiting) + len(self.seen)
+
 
 class SpaceHierarchy:
     """Pages through spaces, depth first."""
@@ -69,6 +77,7 @@ class SpaceHierarchy:
         self._lookup = lookup
         self._clock = clock
         self._walks: OrderedDict[str, _Walk] = OrderedDict()
+        self._size = 0
 
     async def page(self, user_id: str, room_id: str, request: HierarchyRequest) -> dict[str, Any]:
         """`rooms` and, unless that is all, `next_batch`.
@@ -110,18 +119,29 @@ class SpaceHierarchy:
             beginning = (_Waiting(room_id, (), 0),)
             return _Walk(user_id, room_id, request.suggested_only, max_depth, beginning)
         walk = self._walks.get(request.start)
-        if walk is None or walk.until <= self._clock() or (walk.user_id, walk.room_id) != (user_id, room_id):
+        if walk is None or self._is_over(request.start) or (walk.user_id, walk.room_id) != (user_id, room_id):
             raise invalid_param("from is not a token of this space, or it is too old: begin again without it")
         if (walk.suggested_only, walk.max_depth) != (request.suggested_only, max_depth):
             raise invalid_param("suggested_only and max_depth cannot change on paginated requests")
         return walk
 
     def _keep(self, walk: _Walk) -> str:
+        """A token to go on with. Of a user, and of all together, the oldest ones are dropped when they are too many."""
+        own = [token for token, kept in self._walks.items() if kept.user_id == walk.user_id]
+        for token in own[: max(0, len(own) + 1 - MAX_TOKENS_OF_USER)]:
+            self._drop(token)
         token = f"h{secrets.token_urlsafe(16)}"
         self._walks[token] = replace(walk, until=self._clock() + TOKEN_KEPT_MS)
-        while len(self._walks) > MAX_TOKENS:
-            self._walks.popitem(last=False)
+        self._size += walk.size
+        while self._size > MAX_WAITING or self._is_over(next(iter(self._walks))):
+            self._drop(next(iter(self._walks)))
         return token
+
+    def _is_over(self, token: str) -> bool:
+        return self._walks[token].until <= self._clock()
+
+    def _drop(self, token: str) -> None:
+        self._size -= self._walks.pop(token).size
 
 
 def _children(found: Found, depth: int, seen: set[str]) -> list[_Waiting]:

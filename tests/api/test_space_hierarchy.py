@@ -95,6 +95,31 @@ async def test_pages(rooms: RoomServer) -> None:
     (await ask(alice, leaves[0], **query)).refused(400, "M_INVALID_PARAM")
 
 
+async def test_tokens_end(rooms: RoomServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("homeserver.services.space_hierarchy.MAX_TOKENS_OF_USER", 2)
+    alice, clock = rooms.alice, rooms.services.clock
+    top = await space(alice)
+    await child(alice, top, await alice.create(preset="public_chat"))
+
+    async def token(client: RoomClient) -> str:
+        return str((await ask(client, top, limit=1)).ok()["next_batch"])
+
+    async def is_good(client: RoomClient, token: str) -> bool:
+        answer = await ask(client, top, **{"from": token})
+        return answer.status == 200 or not answer.refused(400, "M_INVALID_PARAM")
+
+    of_bob, *of_alice = [await token(rooms.bob), *[await token(alice) for _ in range(3)]]
+    assert [await is_good(alice, each) for each in of_alice] == [False, True, True], "those of one user"
+    assert await is_good(rooms.bob, of_bob)
+    clock.now += 15 * 60_000
+    assert not await is_good(rooms.bob, of_bob)
+    monkeypatch.setattr("homeserver.services.space_hierarchy.MAX_WAITING", 5)
+    fresh = [await token(client) for client in (alice, rooms.bob, rooms.carol)]
+    clients = (alice, rooms.bob, rooms.carol)
+    good = [await is_good(client, each) for client, each in zip(clients, fresh, strict=True)]
+    assert good == [False, True, True], "those of all users: each remembers two rooms"
+
+
 async def test_how_deep(rooms: RoomServer) -> None:
     alice = rooms.alice
     top, inner, leaf = await space(alice), await space(alice), await alice.create(preset="public_chat")
