@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
 from homeserver.app.base import Base
@@ -29,6 +30,7 @@ from homeserver.services.room_creation import RoomCreation
 from homeserver.services.room_upgrades import RoomUpgrades
 from homeserver.services.server_notices import ServerNotices
 from homeserver.services.turn_server import TurnServer
+from homeserver.services.untold_leaves import UntoldLeaves
 from homeserver.services.user_directory import UserDirectory
 from homeserver.services.user_directory_index import UserDirectoryIndex
 from homeserver.services.user_writes import UserWrites
@@ -67,6 +69,9 @@ def build_people(base: Base, graph: Graph, presence: PresenceNews | None) -> Peo
     remote = RemoteMemberships(
         graph.outside, graph.joins, base.client, graph.received, graph.inbox, identity, now_ms
     )
+    untold = UntoldLeaves(database, remote, now_ms, random.Random())
+    untold.start()
+    base.stack.push_async_callback(untold.stop)
     writes = UserWrites(database, base.after_commit)
     replaced = ReplacedRooms(writes, states, PushRules(writes))
     membership = Membership(

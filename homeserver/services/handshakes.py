@@ -25,6 +25,7 @@ from homeserver.services.identity import Identity
 
 MAX_SERVERS = 20
 ENOUGH_REFUSALS = 3
+NO_ANSWER = "no answer in time"
 
 # "may be passed through to clients": what a resident says of the user rather than of itself. With the status that belongs to it:
 # the one that it came with may be anything. Of several answers the client is told the first of this list: who cannot tell has less
@@ -54,6 +55,11 @@ class Attempt:
     started: float = field(default_factory=time.monotonic)
     failure: str = ""
     answer: FederationError | None = None
+
+    @property
+    def may_work_later(self) -> bool:
+        """Whether the server did not answer, or says that it cannot now."""
+        return self.answer.temporary if self.answer else self.failure == NO_ANSWER
 
     def __str__(self) -> str:
         return f"{self.server}: {self.stage}: {self.failure}"

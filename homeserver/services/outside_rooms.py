@@ -12,10 +12,11 @@ from homeserver.core.state_map import EMPTY
 from homeserver.services.notifier import Arrival, Committed
 from homeserver.services.room_writes import RoomWrites
 from homeserver.storage import events as stored_events
-from homeserver.storage import memberships, out_of_room, positions, rooms
+from homeserver.storage import memberships, out_of_room, positions, rooms, untold_leaves
 from homeserver.storage.database import Transaction
 from homeserver.storage.events import EventStatus, StoredEvent
 from homeserver.storage.out_of_room import OutOfRoom
+from homeserver.storage.untold_leaves import UntoldLeave
 
 ASKING = ("invite", "knock")
 """The memberships that wait for an answer."""
@@ -63,14 +64,20 @@ class OutsideRooms:
 
         await self._writes.run(event.room_id, work)
 
-    async def ended(self, record: OutOfRoom, event: Event) -> bool:
-        """Keep that an invite or a knock is over: withdrawn, refused or answered with a ban. False when it was over already."""
+    async def ended(self, record: OutOfRoom, event: Event, *, told_later_at: int | None = None) -> bool:
+        """Keep that an invite or a knock is over: withdrawn, refused or answered with a ban. False when it was over already.
+
+        told_later_at: when the servers in the room are to be told (milliseconds), which could not be reached.
+        """
 
         async def work(tx: Transaction) -> tuple[bool, Committed | None]:
             now = await self._standing(tx, record.user_id, record.room_id)
             if now is None or now.position != record.position or now.membership not in ASKING:
                 return False, None
             membership = event.membership or "leave"
+            if told_later_at is not None:
+                leave = UntoldLeave(now.user_id, now.room_id, event.event_id, 1, told_later_at)
+                await untold_leaves.put(tx, leave)
             return True, await _put(tx, event, membership, now.stripped_state, now.via, now.user_id)
 
         return await self._writes.run(record.room_id, work)

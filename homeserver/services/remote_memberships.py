@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from homeserver.core import errors
@@ -27,6 +27,7 @@ from homeserver.federation.remote.membership import (
 from homeserver.federation.transport import FederationClient
 from homeserver.services.clock import Clock
 from homeserver.services.handshakes import (
+    NO_ANSWER,
     Attempt,
     HandshakeRefused,
     event_of_template,
@@ -38,6 +39,7 @@ from homeserver.services.identity import Identity
 from homeserver.services.outside_rooms import OutsideRooms
 from homeserver.services.received_events import ReceivedEvents
 from homeserver.services.told_state import told_state
+from homeserver.services.untold_leaves import next_try_ms
 from homeserver.storage.out_of_room import OutOfRoom
 
 log = logging.getLogger(__name__)
@@ -66,6 +68,14 @@ class Inbox(Protocol):
     async def take(self, origin: str, room_id: str, pdus: Sequence[Any]) -> dict[str, str | None]:
         """Handle PDUs of one room: event ID to None, or to what went wrong."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """The leave event that a server in the room has taken; None when none did. may_work_later: because some did not answer."""
+
+    event: Event | None
+    may_work_later: bool
 
 
 class RemoteMemberships:
@@ -157,9 +167,16 @@ class RemoteMemberships:
         content: dict[str, Any] = {"membership": "leave"}
         if reason is not None:
             content["reason"] = reason
-        event = await self._left_through_others(record, content)
-        await self._outside.ended(record, event or self._left_alone(record, content))
+        left = await self._left_through_others(record, content)
+        retry_at = next_try_ms(self._clock(), 1) if left.may_work_later else None
+        await self._outside.ended(
+            record, left.event or self._left_alone(record, content), told_later_at=retry_at
+        )
         return True
+
+    async def tell(self, record: OutOfRoom) -> bool:
+        """Tell the servers in a room of a leave of which they could not be told; False when it may work later."""
+        return not (await self._left_through_others(record, record.event.content)).may_work_later
 
     async def _knock_through(
         self, attempt: Attempt, user_id: str, room_id: str, content: Mapping[str, Any]
@@ -175,30 +192,31 @@ class RemoteMemberships:
             log.info("knock on %s through %s: %s", room_id, attempt.server, "; ".join(told.problems))
         return event, told.events
 
-    async def _left_through_others(self, record: OutOfRoom, content: Mapping[str, Any]) -> Event | None:
-        """The leave event that a server in the room has taken; None when none did."""
+    async def _left_through_others(self, record: OutOfRoom, content: Mapping[str, Any]) -> _Left:
+        """Have one of the servers in the room take the leave."""
         servers = servers_to_ask(await self._outside.servers(record), self._identity.server_name)
         attempts: list[Attempt] = []
         try:
             async with asyncio.timeout(LEAVE_TIMEOUT_S):
                 for server in servers:
-                    attempt = Attempt(server, "make_leave", failure="no answer in time")
+                    attempt = Attempt(server, "make_leave", failure=NO_ANSWER)
                     attempts.append(attempt)
                     try:
-                        return await self._leave_through(attempt, record, content)
-                    except (FederationError, HandshakeRefused) as error:
+                        return _Left(await self._leave_through(attempt, record, content), False)
+                    except FederationError as error:
+                        attempt.failure, attempt.answer = error.reason, error
+                    except HandshakeRefused as error:
                         attempt.failure = error.reason
         except TimeoutError:
             pass
         tried = "; ".join(str(attempt) for attempt in attempts) or "no server of the room is known"
         log.warning(
-            "%s is no longer %s to %s, but the room could not be told: %s",
+            "%s has refused the invite to %s, or taken a knock back, but the room could not be told: %s",
             record.user_id,
-            "invited" if record.membership == "invite" else "knocking on the door",
             record.room_id,
             tried,
         )
-        return None
+        return _Left(None, any(attempt.may_work_later for attempt in attempts))
 
     async def _leave_through(self, attempt: Attempt, record: OutOfRoom, content: Mapping[str, Any]) -> Event:
         template = await make_leave(self._client, attempt.server, record.room_id, record.user_id)

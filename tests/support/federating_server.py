@@ -73,6 +73,7 @@ from homeserver.services.sync import Sync, SyncRequest
 from homeserver.services.third_party_invites import ThirdPartyInvites
 from homeserver.services.timeline import Draft, Timeline
 from homeserver.services.typing_users import TypingUsers
+from homeserver.services.untold_leaves import UntoldLeaves
 from homeserver.services.user_writes import UserWrites
 from homeserver.storage import accounts, memberships, rooms
 from homeserver.storage import events as stored_events
@@ -107,6 +108,7 @@ class FederatingServer:
         self.profiles: dict[str, dict[str, Any]] = {}
         self.edus: list[tuple[str, Mapping[str, Any]]] = []
         self.committed: list[Committed] = []
+        self.ahead_ms = 0  # of the clock that says when refusals are told again
         self._socket = bound_socket(number)
         self.server_name = name_of(self._socket)
 
@@ -196,6 +198,7 @@ class FederatingServer:
         )
         remote = RemoteMemberships(self.outside, self.joins, client, received, inbox, identity, now_ms)
         user_writes = UserWrites(database, self._after_commit)
+        self.untold = UntoldLeaves(database, remote, lambda: now_ms() + self.ahead_ms, random.Random(1))
         self.membership = Membership(
             database,
             self.states,
