@@ -9,12 +9,16 @@ from homeserver.app.people import People
 from homeserver.doctor import ProbeSettings
 from homeserver.doctor.echo import Echoes
 from homeserver.doctor.tester import FederationTester
+from homeserver.federation.operator_requests import OperatorRequests
 from homeserver.services.clock import now_ms
+from homeserver.services.federation_health import FederationHealth
 from homeserver.services.federation_queries import FederationQueries
 from homeserver.services.history_answers import HistoryAnswers
+from homeserver.services.inbound_errors import InboundErrors
 from homeserver.services.inbound_invites import InboundInvites
 from homeserver.services.incoming import IncomingTransactions
 from homeserver.services.incoming_edus import IncomingEDUs
+from homeserver.services.operator import Operator
 from homeserver.services.published_keys import PublishedKeys
 from homeserver.services.resident import Resident
 from homeserver.services.space_answers import SpaceAnswers
@@ -27,10 +31,16 @@ def federation_services(base: Base, graph: Graph, people: People, ephemeral: Eph
     identity, key_ring, states = base.identity, base.key_ring, graph.states
     database, server_name = base.database, identity.server_name
     edus = IncomingEDUs(ephemeral.edu_handlers)
-    transactions = IncomingTransactions(database, graph.inbox, edus, now_ms)
+    health = FederationHealth(database, base.sender, server_name, now_ms)
+    inbound_errors = InboundErrors(database, now_ms)
+    base.stack.push_async_callback(inbound_errors.stop)
+    transactions = IncomingTransactions(database, graph.inbox, edus, now_ms, inbound_errors.note)
     base.stack.push_async_callback(transactions.stop)
     return [
         transactions,
+        inbound_errors,
+        health,
+        Operator(OperatorRequests(base.own_keys, now_ms), health),
         Resident(database, states, graph.timeline, key_ring, identity, graph.join_limits),
         InboundInvites(
             database,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from homeserver.app.base import Base
 from homeserver.config import Listener, RateLimit, RateLimitSettings
 from homeserver.config.settings import EVERY_ADDRESS
 from homeserver.core.requester import Requester
+from homeserver.federation.authentication import claimed_origin
 from homeserver.federation.inbound import RequestAuthenticator
 from homeserver.http import (
     Authenticators,
@@ -26,6 +27,7 @@ from homeserver.http import (
     make_runner,
 )
 from homeserver.services.clock import now_ms
+from homeserver.services.inbound_errors import InboundErrors
 from homeserver.services.last_seen import LastSeen
 from homeserver.services.sessions import Sessions
 from homeserver.tls import CertificateStore
@@ -44,6 +46,7 @@ async def listen(base: Base, services: list[object], certificates: CertificateSt
             authenticators,
             limits,
             resources=listener.resource_names,
+            on_refusal=_noting_refusals(services),
             proxies=TrustedProxies(map(str, listener.trusted_proxies)) if listener.x_forwarded else None,
         )
         runner = make_runner(application)
@@ -81,6 +84,21 @@ def _rate_limits(settings: RateLimitSettings) -> dict[str, RateLimit]:
             if isinstance(limit, RateLimit):
                 found[f"{field.name}.{inner.name}"] = limit
     return found
+
+
+def _noting_refusals(services: Iterable[object]) -> Callable[[Request], None]:
+    """Notes what is refused to other servers: to those that signed, and to those that say that they did."""
+    inbound_errors = next(service for service in services if isinstance(service, InboundErrors))
+
+    def note(request: Request) -> None:
+        if request.refusal is None or not request.raw_path.startswith("/_matrix/federation/"):
+            return
+        origin = request.origin_or_none or claimed_origin(request.headers.getall("Authorization", ()))
+        if origin is not None:
+            what = f"{request.method} {request.raw_path}"
+            inbound_errors.note(origin, what, f"{request.refusal.errcode}: {request.refusal.message}")
+
+    return note
 
 
 def _authenticators(base: Base, services: Iterable[object]) -> Authenticators:

@@ -14,6 +14,7 @@ from homeserver.cli import (
     check_config,
     doctor,
     failures,
+    federation,
     generate_config,
     generate_signing_key,
     register_user,
@@ -30,6 +31,7 @@ SUBCOMMANDS = {
         doctor,
         "look at this or another server as its peers do, and say what is wrong and what to do",
     ),
+    "federation": (federation, "say how it goes with other servers, or try one again"),
     "register-user": (register_user, "make an account on the running server"),
 }
 

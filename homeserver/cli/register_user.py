@@ -6,21 +6,22 @@ import argparse
 import getpass
 import hashlib
 import hmac
-import json
-import ssl
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
-from homeserver.cli.banner import client_listener, local_url
 from homeserver.cli.failures import EXIT_OK, CommandError
+from homeserver.cli.local_server import LocalServer
 from homeserver.config import Settings, load_settings
 
 REGISTER = "/_synapse/admin/v1/register"
-TIMEOUT_SECONDS = 30
-MOST_BYTES = 65536
+REMEDIES = {
+    "M_USER_IN_USE": "Choose another name",
+    "M_UNRECOGNIZED": "Has it a registration_shared_secret, and is it the right server?",
+    "M_FORBIDDEN": "If its registration_shared_secret was changed while it ran, start it again",
+    "": "Nothing was registered",
+}
+"""What to do, by errcode; `""` for all others."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     user = _user(arguments.user or arguments.user_option, settings)
     password = _password(arguments)
-    server = _Server(settings, arguments.url)
-    nonce = str(server.call("GET", None)["nonce"])
+    server = LocalServer(settings, arguments.url, REMEDIES)
+    nonce = str(_part(server, "nonce", server.call("GET", REGISTER)))
     body = {
         "nonce": nonce,
         "username": user,
@@ -56,10 +57,16 @@ def run(arguments: argparse.Namespace) -> int:
         "admin": arguments.admin,
         "mac": _mac(secret, nonce, user, password, arguments.admin),
     }
-    answer = server.call("POST", body)
+    user_id = _part(server, "user_id", server.call("POST", REGISTER, body))
     kind = "Administrator" if arguments.admin else "User"
-    print(f"{kind} {answer['user_id']} is registered.")
+    print(f"{kind} {user_id} is registered.")
     return EXIT_OK
+
+
+def _part(server: LocalServer, key: str, answer: dict[str, Any]) -> Any:
+    if key not in answer:
+        raise CommandError(f"what answers at {server.base} is not this server; give its address with --url")
+    return answer[key]
 
 
 def _mac(secret: str, nonce: str, user: str, password: str, admin: bool) -> str:
@@ -107,63 +114,3 @@ def _first_line(path: str) -> str:
             return file.readline().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"--password-file: {path} cannot be read ({error})") from None
-
-
-class _Server:
-    """The running server. On this machine its certificate need not be one that can be checked."""
-
-    def __init__(self, settings: Settings, url: str | None) -> None:
-        if url is None:
-            listener = client_listener(settings)
-            if listener is None:
-                raise CommandError("no listener serves clients; add the resource client, or give --url")
-            self.base = local_url(listener)
-            context = ssl.create_default_context()
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            # A proxy of the environment is for the way out, not for this machine.
-            handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)]
-        else:
-            if not url.startswith(("https://", "http://")):
-                raise CommandError(
-                    f'--url: found "{url}", but allowed is an address such as https://example.org'
-                )
-            self.base = url.rstrip("/")
-            handlers = []
-        self._opener = urllib.request.build_opener(*handlers)
-
-    def call(self, method: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        """One request to the registration endpoint. Raises CommandError."""
-        request = urllib.request.Request(
-            self.base + REGISTER,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        try:
-            with self._opener.open(request, timeout=TIMEOUT_SECONDS) as response:
-                answer = json.loads(response.read(MOST_BYTES))
-        except urllib.error.HTTPError as error:
-            raise CommandError(self._refusal(error)) from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            raise CommandError(
-                f"the server does not answer at {self.base} ({reason}). Is it running? Start it with "
-                "`python -m homeserver -c FILE`, or give its address with --url"
-            ) from None
-        if not isinstance(answer, dict) or ("nonce" if body is None else "user_id") not in answer:
-            raise CommandError(f"what answers at {self.base} is not this server; give its address with --url")
-        return answer
-
-    def _refusal(self, error: urllib.error.HTTPError) -> str:
-        try:
-            answer = json.loads(error.read(MOST_BYTES))
-            code, message = str(answer["errcode"]), str(answer.get("error", ""))
-        except (OSError, ValueError, KeyError, TypeError):
-            return f"what answers at {self.base} is not a homeserver (status {error.code}); give --url"
-        remedy = {
-            "M_USER_IN_USE": "Choose another name",
-            "M_UNRECOGNIZED": "Has it a registration_shared_secret, and is it the right server?",
-            "M_FORBIDDEN": "If its registration_shared_secret was changed while it ran, start it again",
-        }.get(code, "Nothing was registered")
-        return f"the server refused: {message} ({code}). {remedy}"

@@ -6,7 +6,7 @@ Spec: https://spec.matrix.org/v1.19/server-server-api/#request-authentication
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,6 +123,16 @@ def parse_authorization(header: str) -> XMatrix:
     if not is_valid_server_name(parameters["origin"]):
         raise AuthenticationError("the origin in the Authorization header is not a server name")
     return XMatrix(parameters["origin"], parameters.get("destination"), parameters["key"], parameters["sig"])
+
+
+def claimed_origin(authorization: Sequence[str]) -> str | None:
+    """Who a request says that it comes from; None when it does not say so in the right form. Nothing is proven by it."""
+    for header in authorization[:1]:
+        try:
+            return parse_authorization(header).origin
+        except AuthenticationError:
+            return None
+    return None
 
 
 def _parse_parameters(text: str) -> dict[str, str]:

@@ -50,9 +50,9 @@ def describe(error: Exception, where: str, tls_name: str) -> tuple[Stage, str]:
 
 
 def _system_words(error: OSError) -> str:
-    """What the operating system said; of several addresses each different thing once."""
+    """What the operating system said, without asyncio's words around it; of several addresses each different thing once."""
     numbers = dict.fromkeys(int(number) for number in _ERRNO.findall(str(error)))
-    return error.strerror or ", ".join(os.strerror(number) for number in numbers) or str(error)
+    return ", ".join(os.strerror(number).lower() for number in numbers) or error.strerror or str(error)
 
 
 def _certificate(tls_name: str, error: Exception) -> str:

@@ -56,7 +56,7 @@ def _path_rewrite(sent: str, arrived: str) -> Rewrite:
             "let the proxy pass the whole path on (Traefik: no stripPrefix; Caddy: handle, not "
             "handle_path; nginx: no path after the port in proxy_pass)",
         )
-    if arrived.startswith("//") and sent.endswith(_merged(arrived)):
+    if arrived.startswith("//") and _merged(arrived) != sent and sent.endswith(_merged(arrived)):
         return _path_rewrite(sent, _merged(arrived))
     if arrived.endswith(sent):
         return Rewrite(

@@ -9,7 +9,7 @@ import itertools
 import logging
 import re
 import time
-from collections.abc import Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from contextlib import nullcontext
 from typing import Any
 
@@ -67,6 +67,7 @@ def build_application(
     *,
     resources: Collection[str] = ("client", "federation"),
     proxies: TrustedProxies | None = None,
+    on_refusal: Callable[[Request], None] = lambda _: None,
     body_timeout: float = BODY_TIMEOUT,
 ) -> web.Application:
     """The application of one listener.
@@ -74,12 +75,16 @@ def build_application(
     `services`: the objects that handlers ask for by class. `limits`: without them nothing is limited; with
     them every `limit` that an endpoint names must be there. `resources`: what the listener serves;
     `federation` includes `keys`, and `GET /health` is there always. `proxies`: those whose
-    `X-Forwarded-For` says who the client is. Raises BindingError for a handler that asks for something that is not there; it names
-    all of them.
+    `X-Forwarded-For` says who the client is. `on_refusal` is told of each request that is answered with an error.
+    Raises BindingError for a handler that asks for something that is not there; it names all of them.
     """
     application = web.Application()
     dispatcher = _Dispatcher(
-        authenticators, limits, proxies=proxies or TrustedProxies(), body_timeout=body_timeout
+        authenticators,
+        limits,
+        proxies=proxies or TrustedProxies(),
+        on_refusal=on_refusal,
+        body_timeout=body_timeout,
     )
     served = {*resources, "health"}
     if "federation" in served:
@@ -140,6 +145,7 @@ class _Dispatcher:
         limits: RateLimiter | None,
         *,
         proxies: TrustedProxies,
+        on_refusal: Callable[[Request], None],
         body_timeout: float,
     ) -> None:
         self.cors = True
@@ -147,6 +153,7 @@ class _Dispatcher:
         self._authenticators = authenticators
         self._limits = limits
         self._proxies = proxies
+        self._on_refusal = on_refusal
         self._body_timeout = body_timeout
         self._unfinished: set[asyncio.Task[Any]] = set()
         self._reading: set[asyncio.Task[Any]] = set()
@@ -168,6 +175,8 @@ class _Dispatcher:
         except asyncio.CancelledError:
             _log_access(request, None, started)
             raise
+        if request.refusal is not None:
+            self._on_refusal(request)
         if self.cors and resource_of(request.raw_path) == "client":
             response.headers.update(CORS_HEADERS)
         _log_access(request, response, started)

@@ -95,6 +95,11 @@ class Request:
             raise RuntimeError("this request is not signed by a server")
         return self._origin
 
+    @property
+    def origin_or_none(self) -> str | None:
+        """The server that signed the request, if one did."""
+        return self._origin
+
     def authenticated_as(self, requester: Requester) -> None:
         """Note who sends the request."""
         self._requester = requester

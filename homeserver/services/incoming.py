@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from homeserver.core import errors
@@ -34,12 +34,23 @@ MAX_WAITING = 10
 class IncomingTransactions:
     """Works transactions off."""
 
-    def __init__(self, database: Database, inbox: RoomInbox, edus: IncomingEDUs, clock: Clock) -> None:
-        """Events go to `inbox`, EDUs to `edus`; answers are kept in the database for a day."""
+    def __init__(
+        self,
+        database: Database,
+        inbox: RoomInbox,
+        edus: IncomingEDUs,
+        clock: Clock,
+        on_refused: Callable[[str, str, str], None] = lambda *_: None,
+    ) -> None:
+        """Events go to `inbox`, EDUs to `edus`; answers are kept in the database for a day.
+
+        on_refused: is told of each event that is not accepted: (origin, what, reason).
+        """
         self._database = database
         self._inbox = inbox
         self._edus = edus
         self._clock = clock
+        self._on_refused = on_refused
         self._running: dict[tuple[str, str], asyncio.Task[bytes]] = {}
         self._waiting: Counter[str] = Counter()
 
@@ -95,6 +106,9 @@ class IncomingTransactions:
         if before is not None:
             return before
         answers = await self._take_events(origin, pdus)
+        for event_id, error in answers.items():
+            if error is not None:
+                self._on_refused(origin, f"event {event_id}", error)
         await self._edus.take(origin, edus)
         verdicts = {
             event_id: {} if error is None else {"error": error} for event_id, error in answers.items()

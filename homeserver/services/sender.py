@@ -25,7 +25,7 @@ from homeserver.federation.errors import FederationError
 from homeserver.federation.remote.transactions import MAX_EDUS, MAX_PDUS, transaction_body
 from homeserver.services.clock import Clock
 from homeserver.services.slots import Slots
-from homeserver.storage import destinations, outbox
+from homeserver.storage import destinations, federation_health, outbox
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.destinations import Failing
 from homeserver.storage.outbox import Unanswered
@@ -54,6 +54,9 @@ MAX_SLOW = 250
 many are slow: servers that let our requests hang hold up nobody but themselves."""
 
 STOP_GRACE_S = 0.5
+
+NOTE_SUCCESS_EVERY_MS = 60_000
+MOST_SUCCESSES = 10_000
 
 # What a server answers to a body it will never take.
 REFUSED = frozenset({"M_BAD_JSON", "M_NOT_JSON", "M_TOO_LARGE", "M_INVALID_PARAM"})
@@ -111,6 +114,8 @@ class Sender:
         self._peers: dict[str, _Peer] = {}
         self._slots = Slots(MAX_IN_FLIGHT, MAX_SLOW, SLOW_AFTER_S)
         self._stopping = False
+        # When the last success of each was noted: not with every transaction, which would be a write more.
+        self._succeeded_at: dict[str, int] = {}
 
     async def start(self) -> None:
         """Take up what was left undone when the server stopped."""
@@ -154,6 +159,15 @@ class Sender:
         peer.heard = True
         if peer.failing is not None and peer.task is None:
             self._hasten(peer, peer.failing)
+
+    def retry(self, name: str) -> bool:
+        """Try a server that does not answer again at once, because somebody asks for it; False when it is not failing."""
+        peer = self._peers.get(name)
+        if peer is None or peer.failing is None:
+            return False
+        peer.vain_tries = 0
+        self._begin(peer)
+        return True
 
     def queue_edu(
         self, names: Iterable[str], edu_type: str, content: Mapping[str, Any], *, replaces: object = None
@@ -270,10 +284,19 @@ class Sender:
         self, peer: _Peer, transaction: Unanswered, answer: Mapping[str, str | None]
     ) -> None:
         """Take what was sent out of the outbox."""
-        was_failing = peer.failing
+        was_failing, now = peer.failing, self._clock()
+        is_news = (
+            was_failing is not None or self._succeeded_at.get(peer.name, 0) < now - NOTE_SUCCESS_EVERY_MS
+        )
+        if is_news:
+            self._succeeded_at[peer.name] = now
+            if len(self._succeeded_at) > MOST_SUCCESSES:
+                self._succeeded_at.clear()
 
         async def work(tx: Transaction) -> None:
             await outbox.done(tx, peer.name, transaction.event_nids)
+            if is_news:
+                await federation_health.note_success(tx, peer.name, now)
             if was_failing:
                 await destinations.set_working(tx, peer.name)
                 await self._shorten(tx, was_failing)
@@ -337,6 +360,7 @@ class Sender:
 
         async def work(tx: Transaction) -> None:
             await destinations.set_failing(tx, failing)
+            await federation_health.note_failure(tx, peer.name, now, failing.reason)
             await self._shorten(tx, failing)
             if transaction:
                 await outbox.keep_unanswered(tx, peer.name, transaction)
