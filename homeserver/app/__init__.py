@@ -60,10 +60,11 @@ async def serve(settings: Settings) -> Server:
 async def _services(base: Base) -> list[object]:
     """Everything that handlers may ask for."""
     graph = build_graph(base)
+    # Before what gives it something to send, so that it stops after that.
+    base.stack.push_async_callback(base.sender.stop)
     ephemeral = await build_ephemeral(base, graph)
     people = build_people(base, graph, ephemeral.presence_news)
     await base.sender.start()
-    base.stack.push_async_callback(base.sender.stop)
     base.stack.push_async_callback(graph.joins.stop)
     return [
         base.sender,

@@ -13,6 +13,7 @@ from homeserver.services.incoming_edus import EDUHandler
 from homeserver.services.presence import Presence
 from homeserver.services.presence_news import PresenceNews
 from homeserver.services.presence_tracker import PresenceTracker
+from homeserver.services.receipt_sender import ReceiptSender
 from homeserver.services.receipts import Receipts
 from homeserver.services.received_presence import ReceivedPresence
 from homeserver.services.received_receipts import ReceivedReceipts
@@ -62,7 +63,11 @@ async def build_ephemeral(base: Base, graph: Graph) -> Ephemeral:
         base.settings.rate_limits.rc_presence.per_user,
         now_ms,
     )
-    receipts = Receipts(writes, sender, server_name, now_ms)
+    receipt_sender = ReceiptSender(
+        sender, base.settings.federation.federation_rr_transactions_per_room_per_second
+    )
+    base.stack.callback(receipt_sender.stop)
+    receipts = Receipts(writes, receipt_sender, server_name, now_ms)
     return Ephemeral(receipts, typing, presence, news, handlers)
 
 

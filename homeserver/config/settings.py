@@ -201,6 +201,7 @@ class FederationSettings(Struct, frozen=True, kw_only=True):
     federation_ip_range_blocklist: tuple[IPRange, ...] = DEFAULT_IP_RANGE_BLOCKLIST
     allow_public_rooms_over_federation: bool = False
     allow_profile_lookup_over_federation: bool = True
+    federation_rr_transactions_per_room_per_second: AtLeastOne = 50
     federation_tester: bool = False
 
 

@@ -42,7 +42,7 @@ _UNUSED = """
     experimental_features federation_certificate_verification_whitelist
     federation_client_minimum_tls_version federation_metrics_domains federation_rc_concurrent
     federation_rc_reject_limit federation_rc_sleep_delay federation_rc_sleep_limit
-    federation_rc_window_size federation_rr_transactions_per_room_per_second federation_sender_instances
+    federation_rc_window_size federation_sender_instances
     federation_whitelist_endpoint_enabled filter_timeline_limit forget_rooms_on_leave
     forgotten_room_retention_period form_secret form_secret_path gc_min_interval gc_thresholds
     group_creation_prefix hs_disabled hs_disabled_message http_proxy https_proxy

@@ -82,13 +82,22 @@ def receipt_events(receipts: Iterable[Read]) -> list[dict[str, Any]]:
     return [{"type": RECEIPT, "content": content} for content in threads.values()]
 
 
-def receipt_edu(receipt: Read) -> dict[str, Any]:
-    """The content of the EDU that tells other servers of a receipt.
+def receipt_edus(receipts: Iterable[Read]) -> list[dict[str, Any]]:
+    """The contents of the EDUs that tell other servers of receipts: as few as can hold one receipt for each user.
 
     Spec: https://spec.matrix.org/v1.19/server-server-api/#receipts
     """
-    told = {"event_ids": [receipt.event_id], "data": receipt.data}
-    return {receipt.room_id: {receipt.type: {receipt.user_id: told}}}
+    edus: list[dict[str, Any]] = []
+    for receipt in receipts:
+        told = {"event_ids": [receipt.event_id], "data": receipt.data}
+        for edu in edus:
+            users = edu.setdefault(receipt.room_id, {}).setdefault(receipt.type, {})
+            if receipt.user_id not in users:
+                users[receipt.user_id] = told
+                break
+        else:
+            edus.append({receipt.room_id: {receipt.type: {receipt.user_id: told}}})
+    return edus
 
 
 def read_receipt_edu(origin: str, content: Mapping[str, Any], limit: int) -> list[Read]:

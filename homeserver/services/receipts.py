@@ -15,18 +15,16 @@ from homeserver.core.receipts import (
     FULLY_READ,
     READ,
     READ_PRIVATE,
-    RECEIPT,
     UNTHREADED,
     Read,
     is_later,
-    receipt_edu,
 )
 from homeserver.core.requester import Requester
 from homeserver.services.account_data import store
 from homeserver.services.clock import Clock
 from homeserver.services.event_access import joined_room
 from homeserver.services.notifier import Committed
-from homeserver.services.sender import Sender
+from homeserver.services.receipt_sender import ReceiptSender
 from homeserver.services.threads import thread_place
 from homeserver.services.user_writes import UserWrites
 from homeserver.storage import account_data, memberships, notifications, positions
@@ -43,7 +41,7 @@ RECEIPT_TYPES: Final = (READ, READ_PRIVATE)
 class Receipts:
     """Takes receipts and read markers of our users, and sends the public ones to the other servers in the room."""
 
-    def __init__(self, writes: UserWrites, sender: Sender, server_name: str, clock: Clock) -> None:
+    def __init__(self, writes: UserWrites, sender: ReceiptSender, server_name: str, clock: Clock) -> None:
         self._writes = writes
         self._sender = sender
         self._server_name = server_name
@@ -109,8 +107,7 @@ class Receipts:
         public, servers = await self._writes.run(work)
         if public is not None:
             others = [server for server in servers if server != self._server_name]
-            replaces = (room_id, user_id, thread_id)
-            self._sender.queue_edu(others, RECEIPT, receipt_edu(public), replaces=replaces)
+            self._sender.send(public, others)
 
 
 async def keep_later(

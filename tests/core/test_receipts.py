@@ -18,7 +18,7 @@ from homeserver.core.receipts import (
     is_later,
     parse_thread_id,
     read_receipt_edu,
-    receipt_edu,
+    receipt_edus,
     receipt_events,
 )
 
@@ -77,7 +77,17 @@ def test_one_event_for_each_thread() -> None:
 @pytest.mark.parametrize("thread_id", [UNTHREADED, MAIN, "$root"])
 def test_what_is_sent_is_read_again(thread_id: str) -> None:
     receipt = Read(ROOM, ALICE, READ, thread_id, "$e", 7)
-    assert read_receipt_edu("test", receipt_edu(receipt), 10) == [receipt]
+    (content,) = receipt_edus([receipt])
+    assert read_receipt_edu("test", content, 10) == [receipt]
+
+
+def test_receipts_are_sent_together() -> None:
+    first, second = Read(ROOM, ALICE, READ, UNTHREADED, "$a", 1), Read(ROOM, BOB, READ, MAIN, "$b", 2)
+    threaded = Read(ROOM, ALICE, READ, "$root", "$c", 3)
+    together, alone = receipt_edus([first, second, threaded])
+    assert read_receipt_edu("test", together, 10) == [first, second]
+    assert read_receipt_edu("test", alone, 10) == [threaded]
+    assert receipt_edus([]) == []
 
 
 @pytest.mark.parametrize(
