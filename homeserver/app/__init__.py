@@ -19,6 +19,7 @@ from homeserver.app.listeners import listen
 from homeserver.app.people import build_people, people_services
 from homeserver.app.push import push_services
 from homeserver.app.rooms import room_services
+from homeserver.certificate_watch import CertificateWatch
 from homeserver.config import Settings
 from homeserver.tls import CertificateStore, certificate_store
 
@@ -51,6 +52,10 @@ async def serve(settings: Settings) -> Server:
         certificate_store(settings) if any(listener.tls for listener in settings.server.listeners) else None
     )
     async with AsyncExitStack() as stack:
+        if certificates is not None:
+            watch = CertificateWatch(certificates)
+            watch.start()
+            stack.push_async_callback(watch.stop)
         base = await build_base(settings, stack)
         await listen(base, await _services(base), certificates)
         return Server(stack.pop_all(), certificates)

@@ -11,6 +11,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "core": frozenset(),
     "config": frozenset({"core"}),
     "tls": frozenset({"config", "core"}),
+    "certificate_watch": frozenset({"tls"}),
     "log": frozenset({"config", "core"}),
     "storage": frozenset({"core"}),
     "federation": frozenset({"core"}),
