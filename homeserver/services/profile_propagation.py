@@ -30,6 +30,9 @@ ROOMS_AT_ONCE = 5
 PAUSE_S = 0.01
 """After each room: nobody else waits because somebody is in very many rooms."""
 
+SETTLE_S = 3.0
+"""Who changes a profile again and again has rooms told of it this often at most; the first change is told at once."""
+
 OF_ONE_EVENT = frozenset({"reason", "join_authorised_via_users_server", "third_party_invite", "is_direct"})
 """What a member event says of how the membership came about, which the next one does not repeat."""
 
@@ -42,7 +45,8 @@ class ProfilePropagation:
         self._timeline = timeline
         self._profiles = profiles
         self._last_user = ""
-        self.work = BackgroundWork("propagation of profiles", self._piece)
+        self._begun: dict[str, float] = {}
+        self.work = BackgroundWork("propagation of profiles", self._piece, pause_s=PAUSE_S)
 
     async def changed(self, user_id: str) -> None:
         """A profile has changed, and `storage/profile_propagations.py` knows it."""
@@ -56,8 +60,20 @@ class ProfilePropagation:
         started_over = self._last_user == ""
         self._last_user = found[-1].user_id if len(found) == USERS_AT_ONCE else ""
         for propagation in found:
-            await self._tell_some(propagation)
+            if self._is_due(propagation):
+                await self._tell_some(propagation)
         return bool(found) or not started_over
+
+    def _is_due(self, propagation: Propagation) -> bool:
+        """Whether it is in the middle of it, or the rooms have not been told of an earlier change just now."""
+        now = asyncio.get_running_loop().time()
+        if propagation.after_room_nid > 0:
+            return True
+        self._begun = {user_id: at for user_id, at in self._begun.items() if now < at + SETTLE_S}
+        if propagation.user_id in self._begun:
+            return False
+        self._begun[propagation.user_id] = now
+        return True
 
     async def _tell_some(self, propagation: Propagation) -> None:
         user_id = propagation.user_id

@@ -120,7 +120,8 @@ class Profiles:
             if name in profile and encode_canonical(profile[name]) == encoded:
                 return False
             profile[name] = value
-            if len(encode_canonical(profile)) > MAX_PROFILE_BYTES:
+            # "the total profile MUST be under 64 KiB"
+            if len(encode_canonical(profile)) >= MAX_PROFILE_BYTES:
                 raise MatrixError("M_PROFILE_TOO_LARGE", "The profile would be larger than 64 KiB", 400)
             await profiles.set_field(tx, user_id, name, encoded)
             await _mark_changed(tx, user_id, name)
@@ -161,7 +162,7 @@ class Profiles:
     async def _ask(self, user_id: str, name: str | None) -> dict[str, Any]:
         if self._remote is None:
             raise not_found("Profile not found")
-        return await self._remote(user_id, name)
+        return _believed(await self._remote(user_id, name))
 
     @staticmethod
     def _check_may_change(requester: Requester, user_id: str, name: str) -> None:
@@ -197,6 +198,23 @@ def _check_value(name: str, value: Any) -> None:
         raise invalid_param(f"The display name must not be longer than {MAX_DISPLAYNAME_LENGTH} characters")
     if name == AVATAR_URL and value and (len(value) > MAX_AVATAR_URL_LENGTH or not is_valid_mxc(value)):
         raise invalid_param("avatar_url must be an mxc:// URI")
+
+
+def _believed(told: dict[str, Any]) -> dict[str, Any]:
+    """What another server tells of a profile, as far as it can be one: of more than 64 KiB only the first fields."""
+    fields: dict[str, Any] = {}
+    size = 2
+    for name, value in told.items():
+        try:
+            check_key(name)
+            _check_value(name, value)
+            size += len(encode_canonical({name: value}))
+        except (MatrixError, CanonicalJSONError):
+            continue
+        if size > MAX_PROFILE_BYTES:
+            break
+        fields[name] = value
+    return fields
 
 
 def _encode(value: Any) -> bytes:

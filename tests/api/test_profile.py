@@ -120,6 +120,22 @@ async def test_the_whole_profile_stays_small(server: Server) -> None:
     (await alice.put(f"{ALICE}/org.example.n1", {"org.example.n1": "x"})).ok()
 
 
+async def test_what_other_servers_tell_is_believed_as_far_as_it_can_be(server: Server) -> None:
+    told = {
+        "displayname": "x" * 300,
+        "avatar_url": "https://remote.test/a.png",
+        "m.tz": "UTC",
+        "Not a Key": 1,
+        "org.example.odd": 0.5,
+        "org.example.large": "x" * 50_000,
+        "org.example.more": "x" * 50_000,
+    }
+    server.remote_profiles.known["@carol:remote.test"] = told
+    expected = {"m.tz": "UTC", "org.example.odd": 0.5, "org.example.large": "x" * 50_000}
+    assert (await server.client.get(PROFILE + "@carol:remote.test")).ok() == expected
+    (await server.client.get(PROFILE + "@carol:remote.test/avatar_url")).refused(404, "M_NOT_FOUND")
+
+
 async def test_profiles_of_other_servers_are_asked_for(server: Server) -> None:
     remote = PROFILE + "@carol:remote.test"
     server.remote_profiles.known["@carol:remote.test"] = {"displayname": "Carol"}

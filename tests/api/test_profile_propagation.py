@@ -47,6 +47,16 @@ async def test_every_room_is_told_the_newest(whole: WholeServer) -> None:
     assert (await member(alice, left, bob.user_id))["membership"] == "leave"
 
 
+async def test_changes_in_a_row_are_told_together(whole: WholeServer) -> None:
+    alice = await whole.register("alice")
+    room_id = await create_room(alice)
+    for number in range(20):
+        await set_field(alice, "displayname", f"Alice {number}")
+    await until_told(alice, [room_id], alice.user_id, {"membership": "join", "displayname": "Alice 19"})
+    told = [event for event in await history(alice, room_id) if event.get("state_key") == alice.user_id]
+    assert len(told) < 10, "the join, the first, the last, and what was told while requests took long"
+
+
 async def test_what_else_the_member_event_says(whole: WholeServer) -> None:
     alice, bob = await whole.register("alice"), await whole.register("bob")
     room_id, other = await create_room(alice), await create_room(alice)
