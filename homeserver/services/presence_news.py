@@ -89,7 +89,7 @@ class PresenceNews:
         return self._next
 
     def repeat(self, user_ids: Collection[str]) -> None:
-        """Tell other servers once more of users of ours, who have not changed: they forget those they do not hear of."""
+        """Tell other servers what users of ours are now, also if that is not new: they forget those they do not hear of."""
         self._spawn(self._repeat(user_ids))
 
     async def profile_changed(self, user_id: str) -> None:
@@ -125,12 +125,15 @@ class PresenceNews:
             await asyncio.wait([before])
         self._writing, self._next = self._next, None
         changes, self._waiting = self._waiting, {}
-        self._tell(await self._writes.run(lambda tx: self._keep(tx, changes)))
+        ours = await self._writes.run(lambda tx: self._keep(tx, changes))
+        if ours:
+            # Who is to be told is looked up apart: of a user in many rooms that takes longer than a writer should.
+            self.repeat(ours)
 
     async def _keep(
         self, tx: Transaction, changes: Mapping[str, PresenceChange]
-    ) -> tuple[Told, Committed | None]:
-        """Write what differs from what is there."""
+    ) -> tuple[list[str], Committed | None]:
+        """Write what differs from what is there. Returns the users of ours among them."""
         before = await stored_presence.get_many(tx, changes)
         news: dict[str, PresenceState] = {}
         for user_id, change in changes.items():
@@ -138,13 +141,12 @@ class PresenceNews:
             if state.is_news(before.get(user_id, PresenceState())):
                 news[user_id] = state
         if not news:
-            return ({}, {}), None
+            return [], None
         position = await positions.take(tx)
         await stored_presence.put_many(tx, news, position)
         room_ids = await stored_presence.rooms_of(tx, news)
-        ours = {user_id: state for user_id, state in news.items() if self._identity.is_ours(user_id)}
-        servers = await stored_presence.servers_of(tx, ours, MAX_SERVERS) if ours else {}
-        return (ours, servers), Committed(position, frozenset(room_ids), frozenset(ours))
+        ours = [user_id for user_id in news if self._identity.is_ours(user_id)]
+        return ours, Committed(position, frozenset(room_ids), frozenset(ours))
 
     async def _repeat(self, user_ids: Collection[str]) -> None:
         async def work(tx: Transaction) -> Told:

@@ -88,11 +88,12 @@ async def of_rooms(
 
     with_offline: also of those who are offline.
     """
-    condition = "" if with_offline else "p.presence <> 'offline' AND "
+    condition = "" if with_offline else " AND p.presence <> 'offline'"
     rows = await tx.fetch(
-        f"SELECT {_COLUMNS} FROM presence p WHERE {condition}(p.user_id = $1 OR EXISTS (SELECT 1 FROM memberships m"
-        " WHERE m.user_id = p.user_id AND m.membership = 'join' AND m.room_nid = ANY($2)))"
-        " ORDER BY p.position DESC LIMIT $3",
+        f"SELECT {_COLUMNS} FROM presence p WHERE p.user_id = $1{condition}"
+        f" UNION SELECT {_COLUMNS} FROM memberships m JOIN presence p ON p.user_id = m.user_id"
+        f" WHERE m.room_nid = ANY($2) AND m.membership = 'join'{condition}"
+        " ORDER BY position DESC LIMIT $3",
         user_id,
         list(room_nids),
         limit,
