@@ -17,6 +17,8 @@ _BEFORE_BOUNDARY = "(?![A-Za-z0-9_])"
 
 def glob_matches(pattern: str, text: str) -> bool:
     """Whether the pattern matches the whole text; case does not matter."""
+    if "*" not in pattern and "?" not in pattern:
+        return pattern.lower() == text.lower()
     return _are_found(_compiled(pattern.lower(), False), text.lower(), anchored=True)
 
 

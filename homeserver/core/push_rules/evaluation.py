@@ -76,30 +76,65 @@ def matches(rule: PushRule, event: Mapping[str, Any], context: PushContext) -> b
 def holds(condition: Condition, event: Mapping[str, Any], context: PushContext) -> bool:
     """Whether a condition holds for an event. "Unrecognised conditions MUST NOT match any events", nor do those that lack a
     parameter."""
-    match condition:
-        case {"kind": "event_match", "key": str(key), "pattern": str(pattern)}:
-            return _event_match(event, key, pattern)
-        case {"kind": "event_property_is", "key": str(key), "value": value}:
-            return is_simple(value) and _is_same(_property(event, key), value)
-        case {"kind": "event_property_contains", "key": str(key), "value": value}:
-            found = _property(event, key)
-            return (
-                is_simple(value)
-                and isinstance(found, list | tuple)
-                and any(_is_same(each, value) for each in found)
-            )
-        case {"kind": "contains_display_name"}:
-            body = _property(event, "content.body")
-            name = context.display_name
-            return isinstance(body, str) and bool(name) and words_occur(name or "", body)
-        case {"kind": "room_member_count", "is": str(wanted)}:
-            parsed = MEMBER_COUNT.fullmatch(wanted)
-            return parsed is not None and _COMPARISONS[parsed[1]](context.member_count, int(parsed[2]))
-        case {"kind": "sender_notification_permission", "key": str(key)}:
-            sender = event.get("sender")
-            levels = context.power_levels
-            return levels is not None and isinstance(sender, str) and levels.can_notify(sender, key)
-    return False
+    kind = condition.get("kind")
+    check = _CHECKS.get(kind) if isinstance(kind, str) else None
+    return check is not None and check(condition, event, context)
+
+
+def _event_match(condition: Condition, event: Mapping[str, Any], _: PushContext) -> bool:
+    key, pattern = condition.get("key"), condition.get("pattern")
+    if not (isinstance(key, str) and isinstance(pattern, str)):
+        return False
+    value = _property(event, key)
+    if not isinstance(value, str):
+        return False
+    # "As a special case, if `key` is `content.body`, then `pattern` must instead match any substring of the value".
+    if _keys(key) == ("content", "body"):
+        return glob_matches_words(pattern, value)
+    return glob_matches(pattern, value)
+
+
+def _event_property_is(condition: Condition, event: Mapping[str, Any], _: PushContext) -> bool:
+    key, value = condition.get("key"), condition.get("value", _ABSENT)
+    return isinstance(key, str) and is_simple(value) and _is_same(_property(event, key), value)
+
+
+def _event_property_contains(condition: Condition, event: Mapping[str, Any], _: PushContext) -> bool:
+    key, value = condition.get("key"), condition.get("value", _ABSENT)
+    found = _property(event, key) if isinstance(key, str) else None
+    return (
+        isinstance(found, list | tuple) and is_simple(value) and any(_is_same(each, value) for each in found)
+    )
+
+
+def _contains_display_name(_: Condition, event: Mapping[str, Any], context: PushContext) -> bool:
+    body, name = _property(event, "content.body"), context.display_name
+    return isinstance(body, str) and bool(name) and words_occur(name or "", body)
+
+
+def _room_member_count(condition: Condition, _: Mapping[str, Any], context: PushContext) -> bool:
+    wanted = condition.get("is")
+    parsed = MEMBER_COUNT.fullmatch(wanted) if isinstance(wanted, str) else None
+    return parsed is not None and _COMPARISONS[parsed[1]](context.member_count, int(parsed[2]))
+
+
+def _sender_notification_permission(
+    condition: Condition, event: Mapping[str, Any], context: PushContext
+) -> bool:
+    key, sender, levels = condition.get("key"), event.get("sender"), context.power_levels
+    if levels is None or not (isinstance(key, str) and isinstance(sender, str)):
+        return False
+    return levels.can_notify(sender, key)
+
+
+_CHECKS: Final[Mapping[str, Callable[[Condition, Mapping[str, Any], PushContext], bool]]] = {
+    "event_match": _event_match,
+    "event_property_is": _event_property_is,
+    "event_property_contains": _event_property_contains,
+    "contains_display_name": _contains_display_name,
+    "room_member_count": _room_member_count,
+    "sender_notification_permission": _sender_notification_permission,
+}
 
 
 def is_simple(value: object) -> bool:
@@ -155,16 +190,6 @@ def _property(event: Mapping[str, Any], path: str) -> Any:
             return _ABSENT
         value = value[key]
     return value
-
-
-def _event_match(event: Mapping[str, Any], key: str, pattern: str) -> bool:
-    value = _property(event, key)
-    if not isinstance(value, str):
-        return False
-    # "As a special case, if `key` is `content.body`, then `pattern` must instead match any substring of the value".
-    if _keys(key) == ("content", "body"):
-        return glob_matches_words(pattern, value)
-    return glob_matches(pattern, value)
 
 
 def _is_same(found: Any, value: Any) -> bool:
