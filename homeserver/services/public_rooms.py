@@ -123,15 +123,17 @@ class PublicRooms:
 
     async def local_page(self, query: RoomsQuery) -> dict[str, Any]:
         """A page of our directory, the rooms with the most members first. Raises M_INVALID_PARAM."""
+        if query.third_party_instance_id is not None:
+            # Told instead of answered with an empty page, which would say that there is such a network, without rooms.
+            raise invalid_param(
+                f"This server bridges no third-party network {query.third_party_instance_id[:100]!r}: leave out"
+                " third_party_instance_id"
+            )
         offset = _offset(query.since)
         limit = DEFAULT_LIMIT if query.limit is None else min(query.limit, MAX_LIMIT)
-        chunk: list[dict[str, Any]] = []
-        total = 0
-        # The rooms of other networks are application services' to publish; there are none.
-        if query.third_party_instance_id is None:
-            chunk, total = await self._database.read(
-                lambda tx: self._page(tx, query, slice(offset, offset + limit))
-            )
+        chunk, total = await self._database.read(
+            lambda tx: self._page(tx, query, slice(offset, offset + limit))
+        )
         answer: dict[str, Any] = {"chunk": chunk, "total_room_count_estimate": total}
         if offset + limit < total:
             answer["next_batch"] = f"r{offset + limit}"

@@ -116,7 +116,9 @@ async def test_searching(rooms: RoomServer) -> None:
 async def test_other_networks_have_no_rooms_here(rooms: RoomServer) -> None:
     await rooms.alice.create(visibility="public")
     assert len((await search(rooms.alice, include_all_networks=True))["chunk"]) == 1
-    assert (await search(rooms.alice, third_party_instance_id="irc"))["chunk"] == []
+    irc = {"third_party_instance_id": "irc|example"}
+    refusal = (await rooms.alice.post("/publicRooms", irc)).refused(400, "M_INVALID_PARAM")
+    assert "no third-party network 'irc|example'" in refusal["error"]
     both = {"include_all_networks": True, "third_party_instance_id": "irc"}
     (await rooms.alice.post("/publicRooms", both)).refused(400, "M_INVALID_PARAM")
 

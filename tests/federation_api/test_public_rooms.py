@@ -66,3 +66,19 @@ async def test_searches_that_cannot_be(
     with pytest.raises(FederationError) as caught:
         await peer.client.request(ours.server_name, "POST", PATH, body=body)
     assert caught.value.status == 400
+
+
+async def test_rooms_of_other_networks_are_refused_clearly(
+    ours: FederatingServer, peer: FederationPeer
+) -> None:
+    await published(ours, "one")
+    body = {"third_party_instance_id": "irc|example"}
+    for method, options in (("GET", {"query": body}), ("POST", {"body": body})):
+        with pytest.raises(FederationError) as caught:
+            await peer.client.request(ours.server_name, method, PATH, **options)
+        assert (caught.value.status, caught.value.errcode) == (400, "M_INVALID_PARAM")
+        assert "bridges no third-party network 'irc|example'" in caught.value.reason
+    everything = await peer.client.request(
+        ours.server_name, "POST", PATH, body={"include_all_networks": True}
+    )
+    assert len(everything["chunk"]) == 1
