@@ -143,4 +143,12 @@ def _notice_rooms(base: Base, people: People) -> NoticeRooms | None:
             "homeserver.yaml", [Problem(where, f"{localpart!r} is no name: {error}")]
         ) from error
     writes = UserWrites(base.database, base.after_commit)
-    return NoticeRooms(writes, people.creation, people.membership, people.profiles, settings, sender)
+    return NoticeRooms(
+        writes,
+        people.creation,
+        people.invitations,
+        people.membership,
+        people.profiles,
+        settings,
+        sender,
+    )

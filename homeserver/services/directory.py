@@ -165,8 +165,8 @@ class Directory:
         Raises M_INVALID_PARAM, M_BAD_ALIAS.
         Spec: https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey
         """
-        before = set(_aliases_in(current, strict=False))
-        for alias in dict.fromkeys(_aliases_in(content, strict=True)):
+        before = set(aliases_in(current, strict=False))
+        for alias in dict.fromkeys(aliases_in(content, strict=True)):
             if alias in before:
                 continue
             try:
@@ -205,7 +205,7 @@ def _valid(alias: str) -> str:
     return alias
 
 
-def _aliases_in(content: Mapping[str, Any], *, strict: bool) -> list[str]:
+def aliases_in(content: Mapping[str, Any], *, strict: bool) -> list[str]:
     """The aliases that a canonical alias event names; what is no alias is M_INVALID_PARAM or, unless `strict`, left out."""
     named = [content["alias"]] if content.get("alias") not in (None, "") else []
     others = content.get("alt_aliases")

@@ -15,6 +15,7 @@ from homeserver.core.errors import MatrixError
 from homeserver.core.requester import Requester
 from homeserver.services import account_data as user_data
 from homeserver.services.clock import now_ms
+from homeserver.services.invitations import Invitations
 from homeserver.services.membership import Membership
 from homeserver.services.notifier import Committed
 from homeserver.services.profiles import AVATAR_URL, DISPLAYNAME, Profiles
@@ -39,6 +40,7 @@ class NoticeRooms:
         self,
         writes: UserWrites,
         creation: RoomCreation,
+        invitations: Invitations,
         membership: Membership,
         profiles: Profiles,
         settings: ServerNoticesSettings,
@@ -47,6 +49,7 @@ class NoticeRooms:
         """`sender`: the user ID that notices come from."""
         self._writes = writes
         self._creation = creation
+        self._invitations = invitations
         self._membership = membership
         self._profiles = profiles
         self._settings = settings
@@ -110,7 +113,8 @@ class NoticeRooms:
 
         now = await self._writes.read(work)
         if now not in ("join", "invite"):
-            await self._membership.invite(self.sender, room_id, user_id)
+            # However many users an administrator tells something: those limits are for people.
+            await self._invitations.invite(room_id, self.sender, user_id, {}, counted=True)
         if now != "join" and self._settings.auto_join:
             await self._membership.join(user_id, room_id)
 

@@ -13,6 +13,7 @@ from homeserver.core.errors import MatrixError
 from homeserver.core.identifiers import is_valid_room_alias, is_valid_user_id
 from homeserver.core.room_versions import RoomRules, UnknownRoomVersion, rules_for
 from homeserver.services.clock import Clock
+from homeserver.services.directory import CANONICAL_ALIAS, aliases_in
 from homeserver.services.identity import Identity
 from homeserver.services.invitations import Invitations
 from homeserver.services.member_profiles import MemberProfiles
@@ -112,14 +113,15 @@ class RoomCreation:
         """Create a room; returns its ID.
 
         All events but the invites are stored at once or not at all. Raises MatrixError: M_UNSUPPORTED_ROOM_VERSION,
-        M_ROOM_IN_USE, M_INVALID_ROOM_STATE, M_INVALID_PARAM, M_BAD_JSON, M_INVITE_BLOCKED when a user of ours wants no invites,
-        M_LIMIT_EXCEEDED for too many of them; and when the room is there and the others are invited, what an invited user's server
+        M_ROOM_IN_USE, M_INVALID_ROOM_STATE, M_INVALID_PARAM, M_BAD_JSON, M_BAD_ALIAS, M_INVITE_BLOCKED when a user of ours wants no
+        invites, M_LIMIT_EXCEEDED for too many of them; and when the room is there and the others are invited, what an invited user's server
         answers when it refuses the invite (M_FORBIDDEN, M_INVITE_BLOCKED, M_UNSUPPORTED_ROOM_VERSION). A server that cannot be
         asked is no reason to be left without the room: the user can be invited again.
         """
         rules = self._rules(wanted.room_version if wanted.room_version is not None else self._default_version)
         _check(wanted, creator)
         alias = self._alias(wanted)
+        _check_canonical(wanted, alias)
         invited = [user_id for user_id in dict.fromkeys(wanted.invite) if user_id != creator]
         await self._invitations.check_take_invites(invited)
         self._invitations.counted_with_creation(creator, invited)
@@ -232,6 +234,15 @@ def _check(wanted: NewRoom, creator: str) -> None:
             raise errors.invalid_param(
                 "m.room.member of others cannot be given in initial_state: name them in invite"
             )
+
+
+def _check_canonical(wanted: NewRoom, alias: str | None) -> None:
+    """Raises M_INVALID_PARAM, M_BAD_ALIAS for a canonical alias that cannot lead to the new room: only one made with it does."""
+    for initial in wanted.initial_state:
+        if initial.key == (CANONICAL_ALIAS, ""):
+            for named in aliases_in(initial.content, strict=True):
+                if named != alias:
+                    raise MatrixError("M_BAD_ALIAS", f"The alias {named} does not point to this room.")
 
 
 def _presets(wanted: NewRoom) -> list[InitialState]:

@@ -130,6 +130,17 @@ async def test_a_room_type_is_kept(rooms: RoomServer) -> None:
     assert (await state_of(rooms, room_id))["m.room.create", ""]["type"] == "m.space"
 
 
+def canonical(**content: Any) -> dict[str, Any]:
+    """m.room.canonical_alias in initial_state."""
+    return {"type": "m.room.canonical_alias", "content": content}
+
+
+async def test_aliases_of_the_new_room(rooms: RoomServer) -> None:
+    content = {"alias": "#new:ours.test", "alt_aliases": ["#new:ours.test"]}
+    room_id = await rooms.alice.create(room_alias_name="new", initial_state=[canonical(**content)])
+    assert (await state_of(rooms, room_id))["m.room.canonical_alias", ""] == content
+
+
 @pytest.mark.parametrize(
     ("body", "errcode"),
     [
@@ -146,6 +157,9 @@ async def test_a_room_type_is_kept(rooms: RoomServer) -> None:
         ({"room_alias_name": ""}, "M_INVALID_PARAM"),
         ({"room_alias_name": "a" * 300}, "M_INVALID_PARAM"),
         ({"initial_state": [{"type": "x"}]}, "M_BAD_JSON"),
+        ({"initial_state": [canonical(alias="#other:ours.test")]}, "M_BAD_ALIAS"),
+        ({"initial_state": [canonical(alt_aliases=["#other:ours.test"])]}, "M_BAD_ALIAS"),
+        ({"initial_state": [canonical(alias="other")]}, "M_INVALID_PARAM"),
         ({"initial_state": [{"type": "m.room.create", "content": {}}]}, "M_INVALID_PARAM"),
         (
             {"initial_state": [{"type": "m.room.member", "state_key": BOB, "content": {"membership": "join"}}]},

@@ -151,6 +151,21 @@ async def test_auto_join(whole: WholeServer, root: Client, alice: Client) -> Non
     assert await notice_room(alice, "join") == room_id
 
 
+ONE = {"per_second": 0.001, "burst_count": 1}
+LIMITED = {"rc_invites": {"per_room": ONE, "per_user": ONE, "per_issuer": ONE}, "rc_room_creation": ONE}
+
+
+@pytest.mark.parametrize("whole_settings", [{"server_notices": SETTINGS, **LIMITED}])
+async def test_limits_are_for_people(whole: WholeServer, root: Client, alice: Client) -> None:
+    for user in (alice, await whole.register("bob")):
+        (await send(root, user.user_id)).ok()
+        room_id = await notice_room(user, "invite")
+        (await membership(user, room_id, "join")).ok()
+        (await membership(user, room_id, "leave")).ok()
+        (await send(root, user.user_id)).ok()
+        assert await notice_room(user, "invite") == room_id
+
+
 @pytest.mark.parametrize("whole_settings", [{}])
 async def test_there_are_none_unless_configured(root: Client, alice: Client) -> None:
     (await send(root, alice.user_id)).refused(400, "M_UNKNOWN")
