@@ -113,10 +113,10 @@ class RoomCreation:
         """Create a room; returns its ID.
 
         All events but the invites are stored at once or not at all. Raises MatrixError: M_UNSUPPORTED_ROOM_VERSION,
-        M_ROOM_IN_USE, M_INVALID_ROOM_STATE, M_INVALID_PARAM, M_BAD_JSON, M_BAD_ALIAS, M_INVITE_BLOCKED when a user of ours wants no
-        invites, M_LIMIT_EXCEEDED for too many of them; and when the room is there and the others are invited, what an invited user's server
-        answers when it refuses the invite (M_FORBIDDEN, M_INVITE_BLOCKED, M_UNSUPPORTED_ROOM_VERSION). A server that cannot be
-        asked is no reason to be left without the room: the user can be invited again.
+        M_ROOM_IN_USE, M_INVALID_ROOM_STATE, M_INVALID_PARAM, M_BAD_JSON, M_BAD_ALIAS, M_INVITE_BLOCKED when a user of ours wants
+        no invites, M_LIMIT_EXCEEDED for too many of them; and when the room is there and the others are invited, what an invited
+        user's server answers when it refuses the invite (M_FORBIDDEN, M_INVITE_BLOCKED, M_UNSUPPORTED_ROOM_VERSION). A server that
+        cannot be asked is no reason to be left without the room: the user can be invited again.
         """
         rules = self._rules(wanted.room_version if wanted.room_version is not None else self._default_version)
         _check(wanted, creator)
