@@ -71,3 +71,13 @@ async def test_memory_is_bounded_and_nothing_is_missed(monkeypatch: pytest.Monke
     assert notifier.changed_since(["!1:ours.test"], 0)
     notifier.committed(Committed(101, frozenset({ROOM})))
     assert await waiter
+
+
+async def test_what_has_no_position_wakes_who_waits_now_and_nobody_later() -> None:
+    notifier = Notifier(0)
+    here, other = await waiting(notifier, ROOM, USER), await waiting(notifier, OTHER)
+    notifier.stir(ROOM)
+    notifier.stir("!nobody-waits-for-it:ours.test")
+    assert await here and not other.done()
+    assert not await notifier.wait([ROOM], after=0, timeout_ms=1)
+    other.cancel()
