@@ -21,6 +21,7 @@ from homeserver.storage import (
     filters,
     memberships,
     out_of_room,
+    positions,
     profiles,
     push_rules,
 )
@@ -81,12 +82,13 @@ class Deactivation:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _end(self, tx: Transaction, user_id: str, erase: bool) -> None:
-        await accounts.deactivate(tx, user_id, erase=erase)
+        await accounts.deactivate(tx, user_id)
         await self._devices.remove_all(tx, user_id)
         await expiring_tokens.remove_of_user(tx, user_id)
         await profiles.remove(tx, user_id)
         if erase:
             # "The server should additionally erase any non-event data associated with the user, such as account data"
+            await accounts.erase(tx, user_id, await positions.current(tx))
             await account_data.remove(tx, user_id)
             await push_rules.remove(tx, user_id)
             await filters.remove(tx, user_id)

@@ -4,12 +4,13 @@ Runs inside a unit of work. The state at an event is looked up once for each dis
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from homeserver.core import errors
-from homeserver.core.events import Event, StateKey
+from homeserver.core.events import Event, StateKey, redact
 from homeserver.core.state_map import Digest
 from homeserver.core.visibility import Circumstances, HistoryVisibility, may_see
+from homeserver.services.erasure import erased_senders, is_erasable
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
 from homeserver.storage import memberships, rooms
@@ -134,7 +135,27 @@ async def visible(
         if own or may_see(circumstances):
             after = at.get(stored.state_after) if stored.state_after is not None else None
             seen.append(SeenEvent(stored, (after.membership if after else None) or "leave"))
-    return seen
+    return await _without_erased(tx, user_id, seen)
+
+
+async def _without_erased(tx: Transaction, user_id: str, seen: list[SeenEvent]) -> list[SeenEvent]:
+    """Events of erased users are redacted for who was not in the room at the event, nor in it when the sender was erased."""
+    erased = await erased_senders(tx, (each.stored.event for each in seen))
+    if not erased:
+        return seen
+    now = await memberships.get(tx, seen[0].stored.room_nid, user_id)
+    joined_at = now.position if now is not None and now.membership == "join" else None
+
+    def shown(each: SeenEvent) -> SeenEvent:
+        event = each.stored.event
+        erased_at = erased.get(event.sender) if is_erasable(event) and event.sender != user_id else None
+        if erased_at is None or each.membership == "join":
+            return each
+        if joined_at is not None and joined_at <= erased_at:
+            return each
+        return replace(each, stored=replace(each.stored, event=redact(event)))
+
+    return [shown(each) for each in seen]
 
 
 def _circumstances(stored: StoredEvent, at: dict[Digest, _AtRoot], joined_later: bool) -> Circumstances:

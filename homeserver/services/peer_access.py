@@ -13,6 +13,7 @@ from homeserver.core.events import Event, StateKey, redact
 from homeserver.core.server_acl import server_acl_refusal
 from homeserver.core.state_map import Digest
 from homeserver.core.visibility import HistoryVisibility, server_may_see
+from homeserver.services.erasure import erased_senders, is_erasable
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
 from homeserver.storage import expelled_servers, memberships, rooms
@@ -89,6 +90,7 @@ async def as_server_may_see(
     Spec: https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility
     """
     whole = await seen_by_server(tx, states, room, server, events)
+    whole = await _without_erased(tx, states, server, whole)
     seen = {stored.event.event_id for stored in whole}
     return [stored.event if stored.event.event_id in seen else redact(stored.event) for stored in events]
 
@@ -113,6 +115,26 @@ async def seen_by_server(
         if not places or any(root in visible for root in places):
             seen.append(stored)
     return seen
+
+
+async def _without_erased(
+    tx: Transaction, states: RoomStates, server: str, events: Sequence[StoredEvent]
+) -> list[StoredEvent]:
+    """The events without those of erased users that were sent when nobody of that server was in the room."""
+    erased = await erased_senders(tx, (stored.event for stored in events))
+    if not erased:
+        return list(events)
+    kept = []
+    for stored in events:
+        root = stored.state_before
+        is_erased = stored.event.sender in erased and is_erasable(stored.event)
+        if is_erased and root is not None:
+            users = await memberships.local_users(tx, stored.room_nid, server, EVERY_MEMBERSHIP)
+            members = await states.events(tx, root, [("m.room.member", user) for user in users])
+            is_erased = all(event.membership != "join" for event in members.values())
+        if not is_erased:
+            kept.append(stored)
+    return kept
 
 
 async def _visible_roots(

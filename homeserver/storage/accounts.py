@@ -92,16 +92,19 @@ async def end_guest(tx: Transaction, user_id: str, password_hash: str) -> bool:
     return changed == 1
 
 
-async def deactivate(tx: Transaction, user_id: str, *, erase: bool) -> bool:
+async def deactivate(tx: Transaction, user_id: str) -> bool:
     """Let nobody log in any more; the user is to leave all rooms. Returns False when that has been done before."""
     changed = await tx.execute(
         "UPDATE users SET is_deactivated = TRUE, is_leaving = TRUE, password_hash = NULL"
         " WHERE user_id = $1 AND NOT is_deactivated",
         user_id,
     )
-    if erase:
-        await tx.execute("UPDATE users SET is_erased = TRUE WHERE user_id = $1", user_id)
     return changed == 1
+
+
+async def erase(tx: Transaction, user_id: str, position: int) -> None:
+    """Show what the user sent redacted to whoever joins a room later than a position."""
+    await tx.execute("UPDATE users SET erased_position = $1 WHERE user_id = $2", position, user_id)
 
 
 async def leaving(tx: Transaction) -> list[str]:
@@ -114,7 +117,10 @@ async def has_left(tx: Transaction, user_id: str) -> None:
     await tx.execute("UPDATE users SET is_leaving = FALSE WHERE user_id = $1", user_id)
 
 
-async def erased(tx: Transaction, user_ids: Collection[str]) -> set[str]:
-    """Those of these users whose events are shown redacted to whoever comes later."""
-    rows = await tx.fetch("SELECT user_id FROM users WHERE is_erased AND user_id = ANY($1)", list(user_ids))
-    return {row[0] for row in rows}
+async def erased(tx: Transaction, user_ids: Collection[str]) -> dict[str, int]:
+    """Those of these users whose events are shown redacted to whoever comes later, and from which position on."""
+    rows = await tx.fetch(
+        "SELECT user_id, erased_position FROM users WHERE erased_position IS NOT NULL AND user_id = ANY($1)",
+        list(user_ids),
+    )
+    return {row[0]: row[1] for row in rows}

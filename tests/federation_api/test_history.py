@@ -15,6 +15,7 @@ from homeserver.federation.remote.events import (
     get_state_ids,
 )
 from homeserver.services.timeline import Draft
+from homeserver.storage import accounts
 from tests.support.certificates import Authority
 from tests.support.federating_server import FederatingServer
 from tests.support.federation_peer import FederationPeer
@@ -198,3 +199,31 @@ async def test_a_server_that_the_acl_denies(
         with pytest.raises(FederationError) as caught:
             await request
         assert caught.value.status == 403 and "ACL" in caught.value.reason
+
+
+async def test_what_erased_users_sent_while_a_server_was_not_there(
+    ours: FederatingServer, peer: FederationPeer
+) -> None:
+    room_id = await ours.room()
+    creator = ours.user("ours")
+    (before,) = await said(ours, room_id, 1)
+    room = await peer.join(ours.server_name, room_id, peer.user("alice"), "10")
+    (joined,) = room.heads
+    (after,) = await said(ours, room_id, 1)
+
+    async def bodies() -> list[Any]:
+        found = [
+            await get_event(peer.client, ours.server_name, each, RULES, room_id) for each in (before, after)
+        ]
+        return [event.content.get("body") for event in found]
+
+    assert await bodies() == ["message 0", "message 0"]
+    await ours.account("ours")
+    await ours.database.write(lambda tx: accounts.erase(tx, creator, 10**6))
+    assert await bodies() == [None, "message 0"]
+    whole = await backfill(peer.client, ours.server_name, room_id, RULES, before=[joined], limit=100)
+    shown = {event.event_id: event for event in whole.events}
+    assert before in shown and not whole.invalid
+    # What was set for everybody stays.
+    rules = [event for event in whole.events if event.type == "m.room.join_rules"]
+    assert rules and all(event.content["join_rule"] for event in rules)

@@ -214,15 +214,15 @@ async def test_moderation_and_the_end_of_accounts(database: Database) -> None:
     bob = await get("@bob:test")
     assert bob.password_hash == "hash" and not bob.is_guest
     for expected in (True, False):
-        done = await database.write(lambda tx: accounts.deactivate(tx, "@bob:test", erase=True))
-        assert done is expected
-    await database.write(lambda tx: accounts.deactivate(tx, "@alice:test", erase=False))
+        assert await database.write(lambda tx: accounts.deactivate(tx, "@bob:test")) is expected
+    await database.write(lambda tx: accounts.erase(tx, "@bob:test", 7))
+    await database.write(lambda tx: accounts.deactivate(tx, "@alice:test"))
     assert (await get("@bob:test")).is_deactivated and (await get("@bob:test")).password_hash is None
     assert await database.read(accounts.leaving) == ["@alice:test", "@bob:test"]
     await database.write(lambda tx: accounts.has_left(tx, "@bob:test"))
     assert await database.read(accounts.leaving) == ["@alice:test"]
     both = ["@alice:test", "@bob:test"]
-    assert await database.read(lambda tx: accounts.erased(tx, both)) == {"@bob:test"}
+    assert await database.read(lambda tx: accounts.erased(tx, both)) == {"@bob:test": 7}
 
 
 async def test_profiles(database: Database) -> None:
