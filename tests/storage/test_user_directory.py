@@ -82,7 +82,7 @@ async def test_who_is_seen(database: Database) -> None:
     await database.write(lambda tx: accounts.set_locked(tx, "@hidden:test", True))
     assert await search(database, "hidden", all_local=True) == []
     assert await search(database, "hidden", all_local=True, with_locked=True) == ["@hidden:test"]
-    await database.write(lambda tx: accounts.deactivate(tx, "@hidden:test", erase=False))
+    await database.write(lambda tx: accounts.deactivate(tx, "@hidden:test"))
     assert await search(database, "hidden", all_local=True, with_locked=True) == []
 
 

@@ -224,7 +224,6 @@ class FederatingServer:
             HistoryAnswers(database, self.states),
             SpaceAnswers(database, self.states, identity),
             StateAnswers(database, self.states),
-            OpenIdTokens(database, self.server_name, now_ms),
             PublishedKeys(own, self.key_ring, now_ms, 24 * 3_600_000),
             PublicRooms(database, self.states, identity, RemoteRooms(client)),
             OpenIdTokens(database, self.server_name, now_ms),
