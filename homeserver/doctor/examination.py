@@ -95,12 +95,14 @@ class Examination:
         return [finding for finding in self.findings if finding.level is Level.PROBLEM]
 
     @property
+    def federation_findings(self) -> list[Finding]:
+        """All but what concerns clients alone."""
+        return [each for section in self.sections if section.title != CLIENTS for each in section.findings]
+
+    @property
     def federation_ok(self) -> bool:
-        """Whether servers can come: no problem but for clients alone."""
-        return (
-            worst(each for section in self.sections if section.title != CLIENTS for each in section.findings)
-            is not Level.PROBLEM
-        )
+        """Whether servers can come."""
+        return worst(self.federation_findings) is not Level.PROBLEM
 
 
 NAME, DELEGATION, ADDRESSES, CONNECTION, ARRIVALS, CLIENTS = (

@@ -61,6 +61,19 @@ class FederationError(Exception):
         return self.errcode is None and self.status in (404, 405)
 
     @property
+    def whose_turn(self) -> str:
+        """Who can mend it, for people; empty where the server simply refuses."""
+        match self.stage:
+            case "blocked" | "request":
+                return "this server's operator"
+            case "http" if self.status == 401:
+                return "this server's operator"
+            case "http" if self.status is not None and self.status < 500:
+                return ""
+            case _:
+                return f"the operator of {self.destination}"
+
+    @property
     def temporary(self) -> bool:
         """Whether the same request may well succeed later without anybody changing anything on our side."""
         if self.stage == "http":

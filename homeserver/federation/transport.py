@@ -74,7 +74,10 @@ class FederationClient:
         settings: OutboundSettings | None = None,
         *,
         clock: Callable[[], float] = time.time,
+        own_trouble: Callable[[], str] = lambda: "",
     ) -> None:
+        """`own_trouble` says why another server may not accept our signature; asked when one has not."""
+        self._own_trouble = own_trouble
         self.server_name = server_name
         self.settings = settings or OutboundSettings()
         self._signing_key = signing_key
@@ -209,7 +212,10 @@ class FederationClient:
         response = await self._send(await self._locate(destination), method, target, content, headers)
         try:
             if not 200 <= response.status < 300:
-                raise await answered(destination, response, _MAX_ERROR_BYTES)
+                refusal = await answered(destination, response, _MAX_ERROR_BYTES)
+                if signed and response.status == 401 and (trouble := self._own_trouble()):
+                    refusal.reason += f"; {trouble}"
+                raise refusal
             yield response
         finally:
             # Gives the connection back if the answer was read to its end, and closes it otherwise.

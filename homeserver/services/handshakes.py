@@ -62,7 +62,8 @@ class Attempt:
         return self.answer.temporary if self.answer else self.failure == NO_ANSWER
 
     def __str__(self) -> str:
-        return f"{self.server}: {self.stage}: {self.failure}"
+        turn = self.answer.whose_turn if self.answer else f"the operator of {self.server}"
+        return f"{self.server}: {self.stage}: {self.failure}{f' (for {turn} to mend)' if turn else ''}"
 
 
 def servers_to_ask(named: Iterable[str], own_name: str) -> list[str]:

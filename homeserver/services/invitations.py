@@ -134,6 +134,6 @@ def _explained(failure: FederationError) -> MatrixError:
     is_our_mistake = failure.errcode in ("M_MISSING_PARAM", "M_INVALID_PARAM")
     if failure.errcode and failure.status == 400 and not is_our_mistake:
         return errors.unknown(refusal, 400)
-    return MatrixError(
-        "M_UNKNOWN", f"{failure.destination} could not be asked to invite its user: {failure.reason}", 502
-    )
+    turn = f" (for {failure.whose_turn} to mend)" if failure.whose_turn else ""
+    told = f"{failure.destination} could not be asked to invite its user: {failure.stage}: {failure.reason}{turn}"
+    return MatrixError("M_UNKNOWN", told, 502)
