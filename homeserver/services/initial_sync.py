@@ -148,7 +148,9 @@ class InitialSync:
             # The specification has no word for who knocks.
             membership = now.membership if now and now.membership != "knock" else None
             body = await reading.room(may, membership, own.get(room_id, []))
-            return {**body, "presence": await presence_news(reading.reader, [may.room.room_nid], ())}
+            # Who only looks in is not told who is there.
+            shared = [may.room.room_nid] if may.is_joined else []
+            return {**body, "presence": await presence_news(reading.reader, shared, ())}
 
         return await self._database.read(work)
 
