@@ -74,7 +74,7 @@ def build_application(
 
     `services`: the objects that handlers ask for by class. `limits`: without them nothing is limited; with
     them every `limit` that an endpoint names must be there. `resources`: what the listener serves;
-    `federation` includes `keys`, and `GET /health` is there always. `proxies`: those whose
+    `federation` includes `keys` and `openid`, and `GET /health` is there always. `proxies`: those whose
     `X-Forwarded-For` says who the client is. `on_refusal` is told of each request that is answered with an error.
     Raises BindingError for a handler that asks for something that is not there; it names all of them.
     """
@@ -88,7 +88,7 @@ def build_application(
     )
     served = {*resources, "health"}
     if "federation" in served:
-        served.add("keys")
+        served |= {"keys", "openid"}
     dispatcher.cors = "client" in served
     bound_services = Services(services)
     mistakes: list[str] = []

@@ -49,7 +49,7 @@ class Endpoint:
     """One operation: what the application routes and the structure tests read.
 
     `operation` is the handler's name, the specification's operationId in snake case. `resource` is what a
-    listener must serve for the endpoint to be there: client, federation, keys or health. `cancellable`
+    listener must serve for the endpoint to be there: client, federation, keys, openid or health. `cancellable`
     handlers stop when the client goes away; the others are finished, because they have begun to change
     something. `in_turn`: of a signed request, whether it counts for what one server may ask at once (rc_federation).
     """
@@ -134,8 +134,14 @@ def endpoints_in(package: str) -> list[Endpoint]:
     return [found for name in names for found in endpoints_of(importlib.import_module(f"{package}.{name}"))]
 
 
+OPENID_PATH = "/_matrix/federation/v1/openid/userinfo"
+"""What services ask that speak with no server otherwise: a listener may serve it without the rest of federation."""
+
+
 def resource_of(path: str) -> str:
     """The listener resource a path belongs to."""
+    if path == OPENID_PATH:
+        return "openid"
     if path.startswith("/_matrix/federation/") or path == "/.well-known/matrix/server":
         return "federation"
     if path.startswith("/_matrix/key/"):

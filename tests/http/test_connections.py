@@ -44,6 +44,11 @@ async def version() -> dict[str, Any]:
     return {}
 
 
+@endpoint("GET", "/_matrix/federation/v1/openid/userinfo", auth=NO_AUTH)
+async def userinfo() -> dict[str, Any]:
+    return {}
+
+
 @endpoint("GET", "/_matrix/key/v2/server", auth=NO_AUTH)
 async def keys() -> dict[str, Any]:
     return {}
@@ -89,12 +94,14 @@ async def test_options_does_nothing_else() -> None:
             ("federation",),
             {
                 "/_matrix/federation/v1/version",
+                "/_matrix/federation/v1/openid/userinfo",
                 "/_matrix/key/v2/server",
                 "/health",
                 "/.well-known/matrix/server",
             },
         ),
         (("keys",), {"/_matrix/key/v2/server", "/health", "/.well-known/matrix/server"}),
+        (("openid",), {"/_matrix/federation/v1/openid/userinfo", "/health", "/.well-known/matrix/server"}),
         (("health",), {"/health", "/.well-known/matrix/server"}),
     ],
 )
@@ -102,11 +109,12 @@ async def test_a_listener_serves_its_resources(resources: tuple[str, ...], there
     paths = {
         "/_matrix/client/v3/who",
         "/_matrix/federation/v1/version",
+        "/_matrix/federation/v1/openid/userinfo",
         "/_matrix/key/v2/server",
         "/health",
         "/.well-known/matrix/server",
     }
-    async with served(who, version, keys, well_known, resources=resources) as client:
+    async with served(who, version, userinfo, keys, well_known, resources=resources) as client:
         found = {path for path in paths if (await client.get(path)).status == 200}
         assert found == there
         assert (await client.get("/health")).content == b"OK"
