@@ -90,6 +90,10 @@ class RemoteJoins:
         """Whether such a join is under way: `join` waits for it then."""
         return (user_id, room_id) in self._running
 
+    async def wait_for_others(self, room_id: str) -> bool:
+        """Return once nobody is joining the room any more; whether somebody was."""
+        return await self._in_progress.wait(room_id)
+
     async def stop(self) -> None:
         """End the joins that are under way; nothing of them is stored."""
         tasks = list(self._running.values())

@@ -31,9 +31,10 @@ class JoinsInProgress:
             if not self._users[room_id]:
                 del self._users[room_id], self._locks[room_id]
 
-    async def wait(self, room_id: str) -> None:
-        """Return once the room is not being joined any more."""
+    async def wait(self, room_id: str) -> bool:
+        """Return once the room is not being joined any more; whether it was."""
         lock = self._locks.get(room_id)
-        if lock is not None:
-            async with lock:
-                pass
+        if lock is None:
+            return False
+        async with lock:
+            return True

@@ -35,6 +35,10 @@ class Remote(Protocol):
         """Whether such a join is under way: `join` waits for it then."""
         ...
 
+    async def wait_for_others(self, room_id: str) -> bool:
+        """Return once nobody is joining the room any more; whether somebody was."""
+        ...
+
     async def knock(self, user_id: str, room_id: str, via: Sequence[str], content: Mapping[str, Any]) -> None:
         """Ask to be let into the room. Raises MatrixError as `join` does."""
         ...
@@ -113,6 +117,9 @@ class Membership:
         if await self._database.read(lambda tx: self._is_invited_to_ours(tx, room_id, user_id)):
             await self._remote.bring_invite(user_id, room_id)
         local = await self._database.read(lambda tx: self._local_join(tx, room_id, user_id, content))
+        if local is None and await self._has_waited_for_others(user_id, room_id):
+            # Now the room may be here, and need not be fetched a second time.
+            local = await self._database.read(lambda tx: self._local_join(tx, room_id, user_id, content))
         if local is None:
             if not self._remote.is_joining(user_id, room_id):
                 self._entrance.limits.fetching(user_id)
@@ -125,6 +132,11 @@ class Membership:
         if local != {}:
             await self._entrance.joined(user_id, room_id)
         return room_id
+
+    async def _has_waited_for_others(self, user_id: str, room_id: str) -> bool:
+        """Wait for the joins of others to a room that has to be fetched; a join of the user's own is not waited for here."""
+        is_joining = self._remote.is_joining(user_id, room_id)
+        return not is_joining and await self._remote.wait_for_others(room_id)
 
     async def _local_join(
         self, tx: Transaction, room_id: str, user_id: str, content: dict[str, Any]

@@ -61,6 +61,10 @@ class Joins(Protocol):
         """Whether such a join is under way."""
         ...
 
+    async def wait_for_others(self, room_id: str) -> bool:
+        """Return once nobody is joining the room any more; whether somebody was."""
+        ...
+
 
 class Inbox(Protocol):
     """Takes events of rooms that we are in."""
@@ -108,6 +112,10 @@ class RemoteMemberships:
     def is_joining(self, user_id: str, room_id: str) -> bool:
         """Whether such a join is under way: `join` waits for it then."""
         return self._joins.is_joining(user_id, room_id)
+
+    async def wait_for_others(self, room_id: str) -> bool:
+        """Return once nobody is joining the room any more; whether somebody was."""
+        return await self._joins.wait_for_others(room_id)
 
     async def bring_invite(self, user_id: str, room_id: str) -> None:
         """Make the user's invite part of a room that we are in, where it may come later than the user's answer to it."""

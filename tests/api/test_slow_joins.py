@@ -101,3 +101,20 @@ async def test_a_join_that_fails_while_nobody_waits_is_begun_anew(ours: WholeSer
     await peer.stop()  # breaks the join off
     await peer.start()
     assert (await join(alice, room)).ok() == {"room_id": room.room_id}
+
+
+async def test_who_joins_while_another_does_needs_no_second_copy_of_the_room(
+    ours: WholeServer, peer: SlowPeer
+) -> None:
+    alice, bob = await ours.register("alice"), await ours.register("bob")
+    room = peer.room()
+    peer.begin()
+    first = join(alice, room)
+    await peer.begun.wait()
+    second = join(bob, room)
+    await asyncio.sleep(0.1)
+    assert not second.done()
+    peer.go_on.set()
+    assert (await first).ok() == (await second).ok() == {"room_id": room.room_id}
+    assert len(peer.asked_for("send_join")) == 1
+    await until(lambda: ours.user_id("bob") in {event.state_key for event in room.events.values()})

@@ -99,6 +99,10 @@ class RemoteServer:
         """Never: it takes no time."""
         return False
 
+    async def wait_for_others(self, room_id: str) -> bool:
+        """There is nobody."""
+        return False
+
     async def take(self, origin: str, room_id: str, pdus: Sequence[Any]) -> dict[str, str | None]:
         """Nothing comes from other servers."""
         raise AssertionError(f"events of {origin} for {room_id}")
