@@ -3,12 +3,15 @@
 Every event of ours joins the ends that there are. Where none of our users says anything, the events that other servers send at the
 same time would make ends without number, and each costs whoever next adds to the room. So one of our users sends an event that says
 nothing, as operators know it from Synapse; clients are not shown it.
+
+A server that was put out of the room by state resolution is sent such an event as well: what it says of the ends holds for all.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from random import Random
 
 from prometheus_client import Counter
@@ -21,7 +24,7 @@ from homeserver.services.notifier import Committed
 from homeserver.services.room_graph import MANY_ENDS
 from homeserver.services.room_state import RoomStates
 from homeserver.services.timeline import Draft, Timeline
-from homeserver.storage import memberships, rooms
+from homeserver.storage import expelled_servers, memberships, rooms
 from homeserver.storage.database import Database, Transaction
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,15 @@ MAX_EVENTS = 50
 """How many events are sent at once; each joins as many ends as an event may follow."""
 
 dummy_events = Counter("homeserver_dummy_events_total", "Events sent to join the ends of a room's graph.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """How many ends a room's graph has, the user of ours who may join them, and whether a server is owed an event that does."""
+
+    ends: int
+    sender: str | None
+    owes: bool
 
 
 class GraphMerging:
@@ -79,12 +91,14 @@ class GraphMerging:
 
     async def _merge(self, room_id: str) -> None:
         try:
-            ends, sender = await self._database.read(lambda tx: self._look(tx, room_id))
-            if sender is not None:
-                await asyncio.sleep(self._random.random() * self._longest_delay_s * MANY_ENDS / max(ends, 1))
+            found = await self._database.read(lambda tx: self._look(tx, room_id))
+            if found.sender is not None and not found.owes:
+                share = MANY_ENDS / max(found.ends, 1)
+                await asyncio.sleep(self._random.random() * self._longest_delay_s * share)
             for _ in range(MAX_EVENTS):
-                ends, sender = await self._database.read(lambda tx: self._look(tx, room_id))
-                if ends <= MANY_ENDS or sender is None:
+                found = await self._database.read(lambda tx: self._look(tx, room_id))
+                sender = found.sender
+                if sender is None or not (found.owes or found.ends > MANY_ENDS):
                     return
                 await self._timeline.send(room_id, Draft(sender, DUMMY_EVENT, {}))
                 dummy_events.inc()
@@ -93,18 +107,18 @@ class GraphMerging:
         except Exception:
             log.exception("joining the ends of %s failed", room_id)
 
-    async def _look(self, tx: Transaction, room_id: str) -> tuple[int, str | None]:
-        """How many ends the room's graph has, and the user of ours who may join them."""
+    async def _look(self, tx: Transaction, room_id: str) -> _Found:
         room = await rooms.get(tx, room_id)
         if room is None:
-            return 0, None
+            return _Found(0, None, False)
+        owes = bool(await expelled_servers.untold(tx, room.room_nid))
         ends = await rooms.forward_extremities(tx, room.room_nid)
         server_name = self._identity.server_name
         users = await memberships.local_users(tx, room.room_nid, server_name, ("join",))
         state = await self._states.events(tx, room.current_state, [CREATE, POWER_LEVELS])
         if not users or CREATE not in state:
-            return len(ends), None
+            return _Found(len(ends), None, owes)
         levels = power_levels_of(state)
         sender = max(users, key=levels.user_level)
         may = levels.can_send(sender, DUMMY_EVENT, is_state=False)
-        return len(ends), sender if may else None
+        return _Found(len(ends), sender if may else None, owes)

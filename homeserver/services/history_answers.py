@@ -40,7 +40,7 @@ class HistoryAnswers:
 
         async def work(tx: Transaction) -> list[Event]:
             room = await shared_room(tx, self._states, room_id, origin)
-            walk = _Walk(tx, SharedGraph(room, None))
+            walk = _Walk(tx, SharedGraph(room))
             found = await walk.newest_first(start[:MAX_STARTING_POINTS], most)
             return await as_server_may_see(tx, self._states, room, origin, found)
 
@@ -69,7 +69,7 @@ class HistoryAnswers:
             walk = _Walk(tx, graph)
             found = await walk.before(latest[:MAX_STARTING_POINTS], set(earliest), most, min_depth)
             found.sort(key=lambda stored: (stored.event.depth, stored.nid))
-            return await as_server_may_see(tx, self._states, graph.room, origin, found)
+            return await graph.given(tx, self._states, origin, found)
 
         return await self._database.read(work)
 
@@ -85,9 +85,10 @@ class HistoryAnswers:
                 raise errors.not_found(f"Could not find event {event_id}")
             room = (await rooms.by_nids(tx, [stored.room_nid]))[stored.room_nid]
             # Only servers in the room get it, so that knowing an event ID is not enough.
-            if not (await shared_graph(tx, self._states, room.room_id, origin)).has(stored):
+            graph = await shared_graph(tx, self._states, room.room_id, origin)
+            if not graph.has(stored):
                 raise errors.not_found(f"Could not find event {event_id}")
-            return (await as_server_may_see(tx, self._states, room, origin, [stored]))[0]
+            return (await graph.given(tx, self._states, origin, [stored]))[0]
 
         return await self._database.read(work)
 

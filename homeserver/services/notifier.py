@@ -33,7 +33,7 @@ class Committed:
     besides (a membership of theirs). destinations: servers for which there is something in the outbox. arrival: the events that
     came. notified, read: our users who have more unread notifications, and those who have fewer. newcomers: who has come to be
     joined to one of the rooms. actors: our users who did something besides sending events. many_ends: room IDs whose graph has
-    more ends than it should.
+    ends that should be joined.
     """
 
     position: int

@@ -55,16 +55,34 @@ async def shared_room(tx: Transaction, states: RoomStates, room_id: str, origin:
 
 @dataclass(frozen=True, slots=True)
 class SharedGraph:
-    """A room whose graph a server may ask for. until: the stream's position up to which it may; None: all of it."""
+    """A room whose graph a server may ask for.
+
+    until: the stream's position up to which it may; None: all of it. whole_until: that up to which it may see what others say.
+    """
 
     room: Room
-    until: int | None
+    until: int | None = None
+    whole_until: int | None = None
 
     def has(self, stored: StoredEvent) -> bool:
         """Whether an event is a part of it."""
         if stored.room_nid != self.room.room_nid:
             return False
-        return self.until is None or stored.position is None or stored.position <= self.until
+        return _is_within(stored, self.until)
+
+    async def given(
+        self, tx: Transaction, states: RoomStates, server: str, events: Sequence[StoredEvent]
+    ) -> list[Event]:
+        """Events of it as the server may be given them."""
+        seen = await as_server_may_see(tx, states, self.room, server, events)
+        return [
+            event if _is_within(stored, self.whole_until) else redact(event)
+            for stored, event in zip(events, seen, strict=True)
+        ]
+
+
+def _is_within(stored: StoredEvent, until: int | None) -> bool:
+    return until is None or stored.position is None or stored.position <= until
 
 
 async def shared_graph(tx: Transaction, states: RoomStates, room_id: str, origin: str) -> SharedGraph:
@@ -74,11 +92,11 @@ async def shared_graph(tx: Transaction, states: RoomStates, room_id: str, origin
     """
     room = await known_room(tx, states, room_id, origin)
     if await memberships.is_server_joined(tx, room.room_nid, origin):
-        return SharedGraph(room, None)
-    until = await expelled_servers.position(tx, room.room_nid, origin)
-    if until is None:
+        return SharedGraph(room)
+    expelled = await expelled_servers.get(tx, room.room_nid, origin)
+    if expelled is None:
         raise errors.forbidden(f"{origin} is not in the room {room_id}")
-    return SharedGraph(room, until)
+    return SharedGraph(room, expelled.told_position or expelled.position, expelled.position)
 
 
 async def as_server_may_see(

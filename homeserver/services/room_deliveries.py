@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from homeserver.core.events import Event
 from homeserver.core.identifiers import is_valid_server_name
+from homeserver.services.event_store import DUMMY_EVENT
 from homeserver.storage import expelled_servers, memberships, outbox
 from homeserver.storage.database import Transaction
 from homeserver.storage.events import EventStatus, NewEvent
@@ -36,14 +37,21 @@ class Deliveries:
     told: Mapping[str, frozenset[str]]
 
 
-async def deliver(tx: Transaction, server_name: str, done: Deliveries) -> frozenset[str]:
-    """Put into the outbox what other servers are to be sent; returns these servers. server_name: ours."""
+async def deliver(tx: Transaction, server_name: str, done: Deliveries) -> tuple[frozenset[str], bool]:
+    """Put into the outbox what other servers are to be sent; server_name: ours.
+
+    Returns these servers, and whether one of them is out of the room by nothing but a resolution: then an event should join the
+    ends, because a server that has them may have resolved them in another order, and so with another result.
+    """
     wanted: dict[str, set[str]] = {}
     if done.relayed:
         # Those in the room before and after the events.
         servers = {*await memberships.joined_servers(tx, done.room_nid), *done.moved.gone}
         for event_id, left_out in done.relayed.items():
             wanted[event_id] = (servers | done.told[event_id]) - left_out
+            if done.added[event_id].event.type == DUMMY_EVENT:
+                wanted[event_id].update(await expelled_servers.untold(tx, done.room_nid))
+                await expelled_servers.set_told(tx, done.room_nid, done.position)
     for event_id in _ends_for_newcomers(server_name, done):
         wanted.setdefault(event_id, set()).update(done.moved.came)
     expelled = _expelled(done) - {server_name}
@@ -59,7 +67,7 @@ async def deliver(tx: Transaction, server_name: str, done: Deliveries) -> frozen
         if destinations:
             await outbox.add(tx, destinations, done.nids[event_id])
             queued |= destinations
-    return frozenset(queued)
+    return frozenset(queued), bool(expelled)
 
 
 def _ends_for_newcomers(server_name: str, done: Deliveries) -> list[str]:
@@ -78,14 +86,14 @@ def _ends_for_newcomers(server_name: str, done: Deliveries) -> list[str]:
 
 
 def _expelled(done: Deliveries) -> set[str]:
-    """The servers that are out of the room though no new event ends a membership of theirs: because of a fork, states were
-    resolved, and their join did not hold. Nobody else may tell them."""
+    """The servers that are out of the room though no new event ends the membership of each of their users: because of a fork,
+    states were resolved, and their joins did not hold. Nobody else may tell them."""
     if not done.moved.gone:
         return set()
-    told = {
-        server
+    ended = {
+        new.event.state_key
         for event_id, new in done.added.items()
-        if new.status is EventStatus.ACCEPTED
-        for server in done.told[event_id]
+        if new.status is EventStatus.ACCEPTED and done.told[event_id]
     }
-    return {server for server in done.moved.gone if is_valid_server_name(server)} - told
+    servers = {user_id.partition(":")[2] for user_id in done.moved.leavers - ended}
+    return {server for server in servers & done.moved.gone if is_valid_server_name(server)}

@@ -218,11 +218,11 @@ class GraphWriter:
         )
         users, moved = await self._move_state(room.current_state, last)
         hidden = await apply_redactions(tx, self._states, placed, may_be_waited_for=self._received)
-        destinations = await deliver(tx, self._server_name, await self._deliveries(last, nids, moved))
+        destinations, expels = await deliver(tx, self._server_name, await self._deliveries(last, nids, moved))
         shown = _shown(placed, nids, room, hidden)
         arrival = Arrival(self.room, room.current_state, self.current_state, shown)
         this = frozenset({room.room_id})
-        many_ends = this if len(self._ends) > MANY_ENDS else frozenset()
+        many_ends = this if expels or len(self._ends) > MANY_ENDS else frozenset()
         return Committed(
             last, this, users, destinations, arrival, newcomers=moved.newcomers, many_ends=many_ends
         )

@@ -65,21 +65,14 @@ class RoomImports:
         its way to it, or a ban.
 
         Then what we know of the room is no past of the join: the two are a fork, and the states have to be resolved, as all others
-        will do. So it is when the state has an older membership of a user of ours than we have, and not ours among what authorises
-        it.
+        will do. Whatever becomes of a user's membership names what it was until then among its auth events; so the server has had
+        our users' newest memberships if they are in its state, or authorise what is.
         """
         mine = await memberships.of_server(tx, room.room_nid, self._identity.server_name)
         offered = {event.event_id for event in state.outliers}
-        newest = {each.user_id: each.event_id for each in mine if each.event_id not in offered}
-        theirs = {user_id: state.entries.get(("m.room.member", user_id), "") for user_id in newest}
-        known = await stored_events.known(tx, [*newest.values(), *theirs.values()])
-        for user_id, event_id in newest.items():
-            here, there = known.get(event_id), known.get(theirs[user_id])
-            if here is None or here.position is None or there is None or there.position is None:
-                continue
-            if there.position < here.position:
-                return True
-        return False
+        missing = [each.event_id for each in mine if each.event_id not in offered]
+        known = await stored_events.known(tx, missing)
+        return any(not each.is_outlier for each in known.values())
 
     async def _undone(self, writer: GraphWriter, join: Event) -> Refusal | None:
         """Why the join is not what the room's state has of the user, if it is not."""

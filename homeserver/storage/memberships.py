@@ -42,11 +42,12 @@ class Change:
 class MembersMoved:
     """Who has come into a room and gone out of it.
 
-    newcomers: the users who have come to be joined. came: the servers that have their first joined member; gone: those whose last
-    one is none any more.
+    newcomers: the users who have come to be joined; leavers: those who are joined no longer. came: the servers that have their
+    first joined member; gone: those whose last one is none any more.
     """
 
     newcomers: frozenset[str] = frozenset()
+    leavers: frozenset[str] = frozenset()
     came: frozenset[str] = frozenset()
     gone: frozenset[str] = frozenset()
 
@@ -275,10 +276,12 @@ async def apply(tx: Transaction, room_nid: int, changes: Sequence[Change], posit
     ]
     await user_directory.users_changed(tx, joining_or_leaving)
     joined: Counter[str] = Counter()
-    newcomers = set()
+    newcomers, leavers = set(), set()
     for change in changes:
         if before.get(change.user_id) == "join":
             joined[_server(change.user_id)] -= 1
+            if change.membership != "join":
+                leavers.add(change.user_id)
         elif change.membership == "join":
             newcomers.add(change.user_id)
         if change.membership == "join":
@@ -316,7 +319,7 @@ async def apply(tx: Transaction, room_nid: int, changes: Sequence[Change], posit
     came, gone_servers = await _count(
         tx, room_nid, {server: delta for server, delta in joined.items() if delta}
     )
-    return MembersMoved(frozenset(newcomers), came, gone_servers)
+    return MembersMoved(frozenset(newcomers), frozenset(leavers), came, gone_servers)
 
 
 async def _count(

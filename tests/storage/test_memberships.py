@@ -83,11 +83,13 @@ async def test_it_is_told_which_servers_come_and_go(database: Database) -> None:
     assert await change(database, nid, 1, alice="join", bob="join") == MembersMoved(users, came=both)
     # One of two members of a server, another server's first, and what is no join.
     moved = await change(database, nid, 2, dora="join", alice="leave", carol="invite")
-    assert moved == MembersMoved(frozenset({DORA}))
+    assert moved == MembersMoved(frozenset({DORA}), frozenset({ALICE}))
     assert await change(database, nid, 3, carol="join", bob=None) == MembersMoved(
-        frozenset({CAROL}), came=frozenset({"beta.test:8448"}), gone=frozenset({"beta.test"})
+        frozenset({CAROL}), frozenset({BOB}), frozenset({"beta.test:8448"}), frozenset({"beta.test"})
     )
-    assert await change(database, nid, 4, dora="leave") == MembersMoved(gone=frozenset({"ours.test"}))
+    assert await change(database, nid, 4, dora="leave") == MembersMoved(
+        leavers=frozenset({DORA}), gone=frozenset({"ours.test"})
+    )
     ours = await database.read(lambda tx: memberships.of_server(tx, nid, "ours.test"))
     assert [(each.user_id, each.membership) for each in ours] == [(ALICE, "leave"), (DORA, "leave")]
 

@@ -35,6 +35,7 @@ from homeserver.services.event_gaps import EventGaps
 from homeserver.services.event_intake import EventIntake
 from homeserver.services.events_by_time import EventsByTime
 from homeserver.services.federation_queries import FederationQueries
+from homeserver.services.graph_merging import GraphMerging
 from homeserver.services.history_answers import HistoryAnswers
 from homeserver.services.identity import Identity
 from homeserver.services.inbound_invites import InboundInvites
@@ -132,6 +133,7 @@ class FederatingServer:
         await self._runner.cleanup()
         await self.joins.stop()
         await self.incoming.stop()
+        await self.merging.stop()
         await self.sender.stop()
         await self.key_ring.close()
         await self.client.close()
@@ -159,6 +161,9 @@ class FederatingServer:
         self.states = RoomStates(NodeCache())
         self.writes = RoomWrites(database, self._after_commit)
         self.timeline = Timeline(self.writes, self.states, identity, now_ms)
+        self.merging = GraphMerging(
+            database, self.states, self.timeline, identity, random.Random(1), longest_delay_s=0.1
+        )
         received = ReceivedEvents(self.key_ring)
         self.in_progress = JoinsInProgress()
         self.gaps = EventGaps(database, self.writes, self.states, client, received)
@@ -261,6 +266,7 @@ class FederatingServer:
     def _after_commit(self, committed: Committed) -> None:
         self.committed.append(committed)
         self.notifier.committed(committed)
+        self.merging.committed(committed)
         self.sender.wake(committed.destinations)
 
     async def _edu(self, origin: str, content: Mapping[str, Any]) -> None:
