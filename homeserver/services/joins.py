@@ -20,6 +20,7 @@ from homeserver.core.events import Event
 from homeserver.core.identifiers import domain_of
 from homeserver.core.room_versions import ROOM_VERSIONS
 from homeserver.federation.errors import FederationError
+from homeserver.federation.remote.events import get_event
 from homeserver.federation.remote.membership import JoinedRoom, make_join, send_join
 from homeserver.federation.transport import FederationClient
 from homeserver.services.clock import Clock
@@ -165,11 +166,22 @@ class RemoteJoins:
         event = await self._signed_event(event, joined)
         state = await self._verified_state(event, joined, room_id)
         attempt.stage = "storing the room"
-        outcome = await self._imports.store(event, state)
+        lags = await self._lags(attempt.server, event, state)
+        outcome = await self._imports.store(event, state, lags=lags)
         if outcome is not None:
             raise HandshakeRefused(
                 f"the room's state does not allow the join: {outcome.reason} ({outcome.rule})"
             )
+
+    async def _lags(self, server: str, join: Event, state: ImportedState) -> bool:
+        """Whether a server that has let us in does not have the end of our earlier stay in the room."""
+        for event_id in await self._imports.unnamed_memberships(join.room_id, state):
+            try:
+                await get_event(self._client, server, event_id, join.rules, join.room_id)
+            except FederationError as error:
+                if error.status == 404:
+                    return True
+        return False
 
     async def _signed_event(self, event: Event, joined: JoinedRoom) -> Event:
         """Our event, with the signatures that the resident server added."""

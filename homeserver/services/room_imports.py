@@ -14,7 +14,6 @@ from homeserver.services.room_writes import RoomWrites
 from homeserver.storage import events as stored_events
 from homeserver.storage import memberships, rooms
 from homeserver.storage.database import Transaction
-from homeserver.storage.rooms import Room
 
 
 class _NotAllowed(Exception):
@@ -32,8 +31,12 @@ class RoomImports:
         self._states = states
         self._identity = identity
 
-    async def store(self, join: Event, state: ImportedState) -> Refusal | None:
+    async def store(self, join: Event, state: ImportedState, *, lags: bool = False) -> Refusal | None:
         """Store the state before our join and the join itself; the graph goes on from there.
+
+        lags: whether the server that gave us the state has not had yet what ended our earlier stay: a leave of ours that is on its
+        way to it, or a ban. Then what we know of the room is no past of the join: the two are a fork, and the states have to be
+        resolved, as all others will do.
 
         Both are verified already. A room that we know from an earlier stay keeps its history, and one that we are in keeps its
         graph. Returns the rule that refuses the join, and has stored nothing then; or why the join, which is stored, has no
@@ -42,7 +45,6 @@ class RoomImports:
 
         async def work(tx: Transaction) -> tuple[Refusal | None, Committed | None]:
             writer = await self._writer(tx, join)
-            lags = await self._lags(tx, writer.room, state)
             await import_outliers(tx, self._states, writer.room, state.outliers, state.rejected)
             before = await self._states.built(tx, state.entries)
             is_in = await memberships.is_server_joined(tx, writer.room.room_nid, self._identity.server_name)
@@ -60,19 +62,22 @@ class RoomImports:
         except _NotAllowed as refused:
             return refused.refusal
 
-    async def _lags(self, tx: Transaction, room: Room, state: ImportedState) -> bool:
-        """Whether the server that gave us the state has not had yet what ended our earlier stay: a leave of ours that is still on
-        its way to it, or a ban.
+    async def unnamed_memberships(self, room_id: str, state: ImportedState) -> list[str]:
+        """The newest memberships of our users that another server's state does not build on, by their event IDs.
 
-        Then what we know of the room is no past of the join: the two are a fork, and the states have to be resolved, as all others
-        will do. Whatever becomes of a user's membership names what it was until then among its auth events; so the server has had
-        our users' newest memberships if they are in its state, or authorise what is.
+        Whatever becomes of a user's membership names what it was until then among its auth events. So who gave us the state has not
+        had these events yet, or has decided against them.
         """
-        mine = await memberships.of_server(tx, room.room_nid, self._identity.server_name)
-        offered = {event.event_id for event in state.outliers}
-        missing = [each.event_id for each in mine if each.event_id not in offered]
-        known = await stored_events.known(tx, missing)
-        return any(not each.is_outlier for each in known.values())
+
+        async def work(tx: Transaction) -> list[str]:
+            room = await rooms.get(tx, room_id)
+            server_name = self._identity.server_name
+            mine = await memberships.of_server(tx, room.room_nid, server_name) if room else []
+            offered = {event.event_id for event in state.outliers}
+            known = await stored_events.known(tx, {each.event_id for each in mine} - offered)
+            return [event_id for event_id, each in known.items() if not each.is_outlier]
+
+        return await self._writes.read(work)
 
     async def _undone(self, writer: GraphWriter, join: Event) -> Refusal | None:
         """Why the join is not what the room's state has of the user, if it is not."""
