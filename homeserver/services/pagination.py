@@ -42,6 +42,10 @@ MAX_FETCHES = 10
 MEMBER = "m.room.member"
 
 
+MAX_CONTEXT_FETCHES = 3
+"""How often what is missing before an event is fetched, to show what was around it."""
+
+
 class RemoteHistory(Protocol):
     """Gets history that we do not have from other servers."""
 
@@ -112,27 +116,26 @@ class Pagination:
     async def context(
         self, requester: Requester, room_id: str, event_id: str, limit: int | None, wanted: RoomEventFilter
     ) -> dict[str, Any]:
-        """An event, some before and after it, and the room's state at the last of them.
+        """An event, some before and after it, and the room's state at the last of them. What is missing before it is fetched.
 
         Raises M_FORBIDDEN, M_NOT_FOUND for an event that there is not or that the user may not see.
         Spec: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidcontexteventid
         """
         most = _limit(limit, wanted)
 
-        async def work(tx: Transaction) -> dict[str, Any]:
+        async def work(tx: Transaction) -> tuple[dict[str, Any], Place | None]:
             may = await access(tx, self._states, room_id, requester.user_id)
             ignored = await ignored_users(tx, requester.user_id)
             seen = await visible_event(tx, self._states, requester.user_id, room_id, event_id, ignored)
             stored = seen.stored
             reader = HistoryWalker(tx, self._states, requester.user_id, may, wanted)
-            before = await reader.walk(
-                place_beside(stored, backwards=True), None, most - most // 2, backwards=True
-            )
+            start = place_beside(stored, backwards=True)
+            before = await reader.walk(start, None, most - most // 2, backwards=True)
             after = await reader.walk(place_beside(stored, backwards=False), None, most // 2, backwards=False)
             shown = [*reversed(before.events), seen, *after.events]
             rendered = await self._events.render_bundled(tx, requester, shown)
             index = len(before.events)
-            return {
+            answer = {
                 "start": place_token(before.place),
                 "end": place_token(after.place),
                 "events_before": rendered[:index][::-1],
@@ -140,8 +143,13 @@ class Pagination:
                 "events_after": rendered[index + 1 :],
                 "state": await self._state(tx, may, shown, wanted),
             }
+            return answer, await _gap(tx, may, start, before) if may.is_joined else None
 
-        return await self._database.read(work)
+        for _ in range(MAX_CONTEXT_FETCHES):
+            answer, gap = await self._database.read(work)
+            if gap is None or self._remote is None or not await self._remote.fill_gap(room_id, gap, most):
+                return answer
+        return (await self._database.read(work))[0]
 
     async def _page(self, tx: Transaction, requester: Requester, room_id: str, request: PageRequest) -> _Page:
         may = await access(tx, self._states, room_id, requester.user_id)

@@ -1,11 +1,17 @@
 """History from before we were in a room."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
+from homeserver.core.filters import RoomEventFilter
+from homeserver.core.requester import Requester
 from homeserver.core.stream_tokens import Place
+from homeserver.services.client_events import ClientEvents
+from homeserver.services.clock import now_ms
+from homeserver.services.pagination import Pagination
 from homeserver.storage import events as stored_events
 from homeserver.storage import rooms
 from homeserver.storage.database import Transaction
@@ -60,6 +66,29 @@ async def test_all_of_a_rooms_history(ours: FederatingServer, peer: FederationPe
     # The room as it is now has not been touched.
     now = await ours.state(room.room_id, "m.room.topic")
     assert now is not None and now.content["topic"] == "topic 100"
+
+
+async def test_the_context_of_an_event_reaches_over_a_gap(
+    ours: FederatingServer, peer: FederationPeer
+) -> None:
+    room, alice, bob = peer.room("10"), peer.user("alice"), ours.user("bob")
+    said = [room.say(alice, f"message {number}").event_id for number in range(20)]
+    await join(ours, peer, room)
+    joined = await ours.state(room.room_id, "m.room.member", bob)
+    assert joined is not None
+    reader = Pagination(ours.database, ours.states, ClientEvents(ours.states, now_ms), ours.backfill)
+
+    async def context(limit: int) -> dict[str, Any]:
+        return await reader.context(
+            Requester(bob, "DEVICE", 1), room.room_id, joined.event_id, limit, RoomEventFilter()
+        )
+
+    await context(0)  # nobody asks for what is before it
+    assert peer.asked_for("backfill") == []
+    found = await context(10)
+    texts = [json.loads(bytes(event))["event_id"] for event in found["events_before"]]
+    assert texts == said[:-6:-1]
+    assert len(peer.asked_for("backfill")) == 1
 
 
 async def test_only_gaps_that_the_reader_has_come_to(ours: FederatingServer, peer: FederationPeer) -> None:
