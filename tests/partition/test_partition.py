@@ -14,7 +14,7 @@ from .conftest import Network
 from .world import World
 
 FIRST = int(os.environ.get("PARTITION_SEED", "1"))
-SCHEDULES = int(os.environ.get("PARTITION_SCHEDULES", "10"))
+SCHEDULES = int(os.environ.get("PARTITION_SCHEDULES", "12"))
 VERSIONS = ("10", "12", "11", "6", "2")
 STEPS = 40
 

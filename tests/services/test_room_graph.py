@@ -7,6 +7,7 @@ import pytest
 
 from homeserver.core.events import Event, redact
 from homeserver.core.state_map import EMPTY
+from homeserver.services.history_writes import HistoryWriter
 from homeserver.services.outliers import import_outliers
 from homeserver.services.room_graph import GraphWriter, MissingEvents, Verdict
 from homeserver.services.timeline import Draft
@@ -194,6 +195,37 @@ async def test_a_soft_failed_event_is_no_end_and_not_shown(services: RoomService
     assert await verdict(services, room_id, d) is Verdict.ACCEPTED
     assert await ends(services, room_id) == {d.event_id}
     assert ("m.room.topic", "") not in await current_state(services, room_id)
+
+
+@pytest.mark.parametrize("status", [EventStatus.SOFT_FAILED, EventStatus.REJECTED])
+async def test_a_refused_event_stays_so_however_it_comes_again(
+    services: RoomServices, status: EventStatus
+) -> None:
+    room_id, a, b, refused = await evading(services)
+    levels = {"users": {ALICE: 100, BOB: 100}}
+    if status is EventStatus.REJECTED:
+        refused = await event_after(services, room_id, [a], BOB, "m.room.power_levels", levels, "")
+    await offer(services, room_id, refused)
+    assert (await stored(services, refused.event_id)).status is status
+    # The rules of the room change; another server sends it once more, and with another state before it; then as history.
+    await services.timeline.send(room_id, Draft(ALICE, "m.room.member", {"membership": "leave"}, BOB))
+    await services.timeline.send(room_id, Draft(ALICE, "m.room.power_levels", levels, ""))
+    before = (await stored(services, b.event_id)).state_before
+    for options in ({}, {"state_before": before}):
+        (outcome,) = await offer(services, room_id, refused, **options)
+        assert (outcome.verdict, outcome.stored_as) == (Verdict.DUPLICATE, status)
+
+    async def as_history(tx: Transaction) -> str | None:
+        room = await rooms.get(tx, room_id)
+        assert room is not None
+        writer = HistoryWriter(tx, services.states, room)
+        problem = await writer.add(refused, before)
+        assert await writer.close() == 0
+        return problem
+
+    assert await services.database.write(as_history) is not None
+    assert (await stored(services, refused.event_id)).status is status
+    assert refused.event_id not in await ends(services, room_id)
 
 
 async def test_what_lies_before_refused_events_is_no_end_once_they_are_built_on(
