@@ -15,8 +15,8 @@ from unpaddedbase64 import decode_base64
 from homeserver.config import Settings, load_signing_keys
 from homeserver.core.backoff import BackoffPolicy
 from homeserver.core.signing import key_id_of
-from homeserver.doctor import Examination, Examiner, Own, Probes, ProbeSettings
 from homeserver.doctor.self_doctor import SelfDoctor
+from homeserver.examining import examine
 from homeserver.federation.addresses import AddressFilter
 from homeserver.federation.key_responses import TrustedKeyServer
 from homeserver.federation.key_ring import KeyRing
@@ -74,7 +74,7 @@ async def build_base(settings: Settings, stack: AsyncExitStack) -> Base:
     allowed = settings.federation.federation_domain_whitelist
     whitelist = None if allowed is None else frozenset(str(name) for name in allowed)
     outbound = _outbound_settings(settings, whitelist)
-    self_doctor = SelfDoctor(partial(_examine_ourselves, settings, outbound, own_keys))
+    self_doctor = SelfDoctor(partial(examine, identity.server_name, settings, long_poll_s=0))
     stack.push_async_callback(self_doctor.stop)
     client = FederationClient(
         identity.server_name, identity.signing_key, outbound, own_trouble=self_doctor.trouble
@@ -110,23 +110,6 @@ def _notaries(settings: Settings) -> list[TrustedKeyServer]:
         )
         for notary in settings.keys.trusted_key_servers
     ]
-
-
-async def _examine_ourselves(settings: Settings, outbound: OutboundSettings, keys: OwnKeys) -> Examination:
-    """What the doctor says of this server; looked at from this machine, wherever its name leads."""
-    own = Own(
-        keys,
-        str(settings.server.public_baseurl),
-        settings.media.max_upload_size,
-        long_poll_s=0,
-        is_delegated=settings.server.serve_server_wellknown and settings.server_name.port is None,
-    )
-    authorities = tuple(str(path) for path in outbound.custom_ca_files)
-    probes = Probes(ProbeSettings(AddressFilter(()), authorities, outbound.dns_servers))
-    try:
-        return await Examiner(probes, outbound.addresses, own).examine(str(settings.server_name))
-    finally:
-        await probes.close()
 
 
 def _outbound_settings(settings: Settings, whitelist: frozenset[str] | None) -> OutboundSettings:

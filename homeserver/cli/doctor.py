@@ -11,11 +11,10 @@ from rich.console import Console
 from rich.text import Text
 
 from homeserver.cli.failures import EXIT_FAILURE, EXIT_OK
-from homeserver.config import Settings, load_settings, load_signing_keys
-from homeserver.doctor import Examination, Examiner, Finding, Level, Own, Probes, ProbeSettings, as_report
+from homeserver.config import load_settings
+from homeserver.doctor import Examination, Finding, Level, as_report
 from homeserver.doctor.examination import LONG_POLL_SECONDS
-from homeserver.federation.addresses import AddressFilter
-from homeserver.federation.own_keys import OwnKeys
+from homeserver.examining import examine
 
 # A sign, and one for terminals without it; a style.
 SIGNS: dict[Level, tuple[str, str, str]] = {
@@ -51,47 +50,17 @@ def run(arguments: argparse.Namespace) -> int:
         load_settings(arguments.config).settings if other is None or arguments.config.exists() else None
     )
     name = other or str(settings.server_name if settings else "")
-    own = None
-    if settings is not None and name == settings.server_name:
-        own = _own(settings, LONG_POLL_SECONDS if not arguments.quick else 0)
-    examination = asyncio.run(_examine(name, settings, own))
+    long_poll_s = 0.0 if arguments.quick else LONG_POLL_SECONDS
+    examination = asyncio.run(examine(name, settings, long_poll_s=long_poll_s))
     if arguments.json:
         print(json.dumps(as_report(examination), indent=2, ensure_ascii=False))
     else:
-        _print(examination, Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
+        print_examination(examination, Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
     return EXIT_FAILURE if examination.problems else EXIT_OK
 
 
-def _own(settings: Settings, long_poll_s: float) -> Own:
-    keys = OwnKeys(str(settings.server_name), load_signing_keys(settings.keys.signing_key_path))
-    return Own(
-        keys,
-        str(settings.server.public_baseurl),
-        settings.media.max_upload_size,
-        long_poll_s,
-        is_delegated=settings.server.serve_server_wellknown and settings.server_name.port is None,
-    )
-
-
-async def _examine(name: str, settings: Settings | None, own: Own | None) -> Examination:
-    reachable = AddressFilter()
-    authorities: tuple[str, ...] = ()
-    if settings is not None:
-        federation = settings.federation
-        authorities = tuple(str(path) for path in federation.federation_custom_ca_list)
-        reachable = AddressFilter(
-            [str(network) for network in federation.federation_ip_range_blocklist],
-            [str(network) for network in federation.ip_range_allowlist],
-        )
-    # Whoever runs the doctor may look wherever this machine can; what others would refuse is a finding.
-    probes = Probes(ProbeSettings(AddressFilter(()), authorities))
-    try:
-        return await Examiner(probes, reachable, own).examine(name)
-    finally:
-        await probes.close()
-
-
-def _print(examination: Examination, console: Console) -> None:
+def print_examination(examination: Examination, console: Console) -> None:
+    """The findings as a checklist, each problem with what to do."""
     console.print(Text(f"The doctor looks at {examination.facts.server_name}", style="bold"))
     for section in examination.sections:
         console.print()

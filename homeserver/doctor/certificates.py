@@ -18,6 +18,7 @@ from homeserver.doctor.findings import Finding, ok, problem, warning
 
 # OpenSSL's verify codes: "openssl verify" lists them.
 NOT_YET_VALID = 9
+BAD_SIGNATURE = 7
 EXPIRED = 10
 SELF_SIGNED_LEAF = 18
 SELF_SIGNED_IN_CHAIN = 19
@@ -139,7 +140,7 @@ def _trust_findings(chain: Chain, now: datetime.datetime, where: str) -> Iterato
                 f"{common_name(leaf.issuer)!r} is missing",
                 FULL_CHAIN,
             )
-        case code if code in (NO_LOCAL_ISSUER, SELF_SIGNED_IN_CHAIN):
+        case code if code in (NO_LOCAL_ISSUER, SELF_SIGNED_IN_CHAIN, BAD_SIGNATURE):
             yield problem(
                 "certificate-unknown-authority",
                 looked_at,

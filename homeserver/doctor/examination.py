@@ -23,6 +23,7 @@ from homeserver.doctor.judge_arrivals import judge_arrivals
 from homeserver.doctor.judge_clients import judge_clients
 from homeserver.doctor.judge_connections import (
     KEYS,
+    KEYS_NOT_ON_DISK,
     VERSION,
     Known,
     judge_connection,
@@ -265,6 +266,9 @@ class Examiner:
             or not line.keys.answer
             or not isinstance(line.keys.answer.json, dict)
             or "verify_keys" not in line.keys.answer.json
+            or any(
+                each.code == KEYS_NOT_ON_DISK for each in made.findings
+            )  # then no probe of ours is believed
         ):
             return
         for what, tail in echo.PROBES:

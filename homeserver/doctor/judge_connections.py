@@ -23,6 +23,7 @@ CLOCK_PROBLEM_MS = 60_000
 HOUR_MS = 3_600_000
 VERSION = "/_matrix/federation/v1/version"
 KEYS = "/_matrix/key/v2/server"
+KEYS_NOT_ON_DISK = "keys-not-on-disk"
 GZIP = b"\x1f\x8b"
 # What this server says of a path that it does not serve.
 _PATH_TOLD = re.compile(r"there is no (/\S*)")
@@ -73,6 +74,8 @@ def _tcp_finding(seen: ConnectionFacts, where: str, *, others_work: bool) -> Fin
     looked_at = f"connecting to {where}"
     if kind == "blocked":
         return skipped("tcp-blocked", looked_at, f"not tried: {words}")
+    if ipaddress.ip_address(seen.address).is_loopback and others_work:
+        return note("loopback-unused", looked_at, f"{words}; this machine has other addresses of its own")
     if ipaddress.ip_address(seen.address).version == 6 and others_work:
         return warning(
             "ipv6-broken",
@@ -271,7 +274,7 @@ def _on_disk(answer: HTTPAnswer, known: Known, looked_at: str) -> Finding:
             else f"{key_id} is not published, but {', '.join(sorted(published))}"
         )
         return problem(
-            "keys-not-on-disk",
+            KEYS_NOT_ON_DISK,
             looked_at,
             found,
             "another process, or an old one, answers: restart the server; or signing_key_path names "

@@ -12,12 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import client
+import faults
 import files
 import processes
 import room
 import show
 from layout import FIRST_PORT, SERVERS, Demo, DemoError, Server, load_demo, locked, new_demo
 from rich.markup import escape
+
+from homeserver.cli.doctor import print_examination
 
 EPILOG = """\
 The first time: scripts/demo start, then scripts/demo chat. docs/demo.md says what there is to look at, and how to
@@ -55,6 +58,16 @@ def _parser() -> argparse.ArgumentParser:
         help=f"who says the text (default: {next(iter(SERVERS.values()))})",
     )
     commands.add_parser("room", help="the newest messages, and which of the servers have them")
+    commands.add_parser("doctor", help="what the doctor says of each server")
+    broken = commands.add_parser(
+        "break",
+        help=f"break {faults.BROKEN} in one way, see what the doctor says, and mend it again",
+    )
+    broken.add_argument(
+        "fault",
+        choices=faults.FAULTS,
+        help="; ".join(f"{name}: {fault.what}" for name, fault in faults.FAULTS.items()),
+    )
     commands.add_parser("clean", help="stop the servers and remove everything")
     return parser
 
@@ -70,6 +83,8 @@ def main() -> int:
             "status": _status,
             "chat": _chat,
             "room": _room,
+            "doctor": _doctor,
+            "break": _break,
             "clean": _clean,
         }[arguments.command](directory, arguments)
     except DemoError as error:
@@ -186,6 +201,28 @@ def _room(directory: Path, arguments: argparse.Namespace) -> int:
     return 1 if view.missing() else 0
 
 
+def _doctor(directory: Path, arguments: argparse.Namespace) -> int:
+    demo = _existing(directory)
+    _running(demo, least=len(demo.servers))
+    examinations = [faults.looked_at(server) for server in demo.servers.values()]
+    for examination in examinations:
+        print_examination(examination, show.console)
+        show.console.print()
+    return 1 if any(examination.problems for examination in examinations) else 0
+
+
+def _break(directory: Path, arguments: argparse.Namespace) -> int:
+    demo = _existing(directory)
+    _running(demo, least=len(demo.servers))
+    fault = faults.FAULTS[arguments.fault]
+    with locked(directory):
+        show.console.print(f"{show.name(faults.BROKEN)}: {fault.what}.\n")
+        examination = fault.show(demo, demo.servers[faults.BROKEN])
+    print_examination(examination, show.console)
+    show.console.print(f"\n{show.name(faults.BROKEN)} is mended again.")
+    return 0 if examination.problems else 1
+
+
 def _clean(directory: Path, arguments: argparse.Namespace) -> int:
     demo = load_demo(directory)
     if demo is None:
@@ -216,7 +253,9 @@ def _chosen(demo: Demo, names: Sequence[str]) -> list[Server]:
 def _running(demo: Demo, least: int = 0) -> list[Server]:
     running = [server for server in demo.servers.values() if processes.pid_of(server) is not None]
     if len(running) < least:
-        raise DemoError("no server runs: scripts/demo start")
+        raise DemoError(
+            "not all servers run: scripts/demo start" if running else "no server runs: scripts/demo start"
+        )
     return running
 
 

@@ -30,10 +30,10 @@ def finds(monkeypatch: pytest.MonkeyPatch) -> list[Level]:
     """What the doctor finds."""
     levels: list[Level] = []
 
-    async def examine(*_: object) -> Examination:
+    async def examine(*_: object, **__: object) -> Examination:
         return examination(*levels)
 
-    monkeypatch.setattr(doctor, "_examine", examine)
+    monkeypatch.setattr(doctor, "examine", examine)
     return levels
 
 

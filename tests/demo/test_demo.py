@@ -290,3 +290,30 @@ def test_a_first_port_that_cannot_be(nothing: Demo, port: str) -> None:
         "start", f"--first-port={port}"
     )
     assert not nothing.directory.exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        ("tls", "issued by Authority of the homeserver demo"),
+        ("dns", "beta.demo.invalid"),
+        ("proxy", "the path was percent-decoded on the way"),
+        ("clock", "600 s ahead of this machine's"),
+        ("key", "is not published"),
+    ],
+)
+def test_each_fault_is_explained_and_mended(demo: Demo, fault: str, found: str) -> None:
+    demo.does("start")
+    shown = " ".join(demo.does("break", fault).split())
+    assert found in shown
+    assert "1 problem to mend" in shown
+    assert shown.endswith("beta is mended again.")
+    assert not (demo.directory / "beta" / "kept").exists()
+    assert len(demo.running()) == 3
+
+
+def test_the_doctor_finds_nothing_wrong_with_the_three(demo: Demo) -> None:
+    demo.does("start")
+    assert demo.does("doctor").count("All is well: servers and clients can come.") == 3
+    demo.does("stop", "gamma")
+    assert demo.refuses("doctor").startswith("not all servers run")

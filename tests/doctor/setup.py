@@ -128,7 +128,7 @@ class Setup:
 
     async def examine(self) -> Examination:
         """What the doctor says, asked on the server's own machine unless `own` is False."""
-        addresses = AddressFilter(allowlist=[f"{SUBNET}.0/24", "::1"])
+        addresses = AddressFilter(allowlist=[f"{SUBNET}.0/24", "::1", "fd00:86::/64"])
         settings = ProbeSettings(
             AddressFilter(()), (str(self.world.authority.path),), (self.world.dns.address,), WELL_KNOWN_PORT
         )

@@ -23,6 +23,7 @@ from tests.doctor.chains import Maker
 from tests.doctor.setup import CORS, NAME, Setup, bad, changed, matrix, on_path
 from tests.federation.world import World
 
+UNUSED_IPV6 = "fd00:86::1"
 HTML = "<!DOCTYPE html><html><body>Welcome</body></html>"
 
 
@@ -84,7 +85,8 @@ def private_address(case: Case) -> None:
 @finds("ipv6-broken")
 async def ipv6_address_that_nobody_listens_on(case: Case) -> None:
     await case.setup.start()
-    case.world.dns.replace(NAME, "AAAA", "::1")
+    case.monkeypatch.setattr(probes, "CONNECT_SECONDS", 0.5)
+    case.world.dns.replace(NAME, "AAAA", UNUSED_IPV6)
 
 
 @finds("dns-ipv6-only")

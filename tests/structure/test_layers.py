@@ -16,6 +16,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "storage": frozenset({"core"}),
     "federation": frozenset({"core"}),
     "doctor": frozenset({"federation", "core"}),
+    "examining": frozenset({"doctor", "federation", "config", "core"}),
     "http": frozenset({"core", "config"}),
     "services": frozenset({"storage", "federation", "config", "core"}),
     "client_api": API_MAY_IMPORT,
