@@ -127,8 +127,12 @@ async def migrate(database: Database, known: Sequence[Migration] | None = None) 
             return True
 
         if await database.write(step):
-            logger.info(
-                "Database schema: %04d %s: %s", migration.number, migration.name, migration.description
+            # What a new database gets is no news to anybody.
+            level = logging.INFO if applied else logging.DEBUG
+            logger.log(
+                level, "Database schema: %04d %s: %s", migration.number, migration.name, migration.description
             )
             done.append(migration)
+    if done and not applied:
+        logger.info("Database schema: a new database, made in %d steps", len(done))
     return done
