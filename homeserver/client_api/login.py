@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from homeserver.client_api.answers import session_answer
 from homeserver.core.errors import missing_param, unknown
-from homeserver.http import NO_AUTH, endpoint
+from homeserver.http import NO_AUTH, Request, endpoint
+from homeserver.services.last_seen import LastSeen
 from homeserver.services.login import ClientDevice, Login
 from homeserver.services.login_tokens import LoginTokens
 from homeserver.services.user_identifiers import PASSWORD, UserIdentifier, named_user
@@ -52,7 +53,9 @@ async def get_login_flows(tokens: LoginTokens) -> dict[str, Any]:
     aliases=("/_matrix/client/r0/login",),
     limit="rc_login.address",
 )
-async def login(body: LoginBody, service: Login, tokens: LoginTokens) -> dict[str, Any]:
+async def login(
+    request: Request, body: LoginBody, service: Login, tokens: LoginTokens, last_seen: LastSeen
+) -> dict[str, Any]:
     """Log in, with a password or with a token that another client of the user has asked for.
 
     Spec: https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3login
@@ -75,4 +78,5 @@ async def login(body: LoginBody, service: Login, tokens: LoginTokens) -> dict[st
         session = await service.with_password(user, body.password, device)
     else:
         raise unknown(f"Unknown login type {body.type[:100]!r}; GET /login lists those that there are", 400)
+    last_seen.note(session, request.address, request.headers.get("User-Agent"))
     return {"user_id": session.user_id, "device_id": session.device_id, **session_answer(session)}

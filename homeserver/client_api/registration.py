@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from homeserver.client_api.answers import session_answer
 from homeserver.http import NO_AUTH, Request, endpoint
+from homeserver.services.last_seen import LastSeen
 from homeserver.services.registration import NewUser, Registered, Registration
 from homeserver.services.third_party_identifiers import EmailRequest, PhoneRequest, ThirdPartyIdentifiers
 
@@ -42,7 +43,11 @@ class UsernameQuery(Struct):
 
 @endpoint("POST", "/_matrix/client/v3/register", auth=NO_AUTH, aliases=("/_matrix/client/r0/register",))
 async def register(
-    request: Request, query: RegisterQuery, body: RegisterBody, registration: Registration
+    request: Request,
+    query: RegisterQuery,
+    body: RegisterBody,
+    registration: Registration,
+    last_seen: LastSeen,
 ) -> dict[str, Any]:
     """Register an account, with user-interactive authentication; a guest's without.
 
@@ -50,7 +55,8 @@ async def register(
     """
     if query.kind == "guest":
         # "all parameters in the request body with the exception of initial_device_display_name MUST BE ignored"
-        return _answer(await registration.register_guest(body.initial_device_display_name, request.address))
+        guest = await registration.register_guest(body.initial_device_display_name, request.address)
+        return _answer(guest, request, last_seen)
     user = NewUser(
         username=body.username,
         password=body.password,
@@ -60,12 +66,13 @@ async def register(
         refreshable=body.refresh_token,
         guest_access_token=body.guest_access_token,
     )
-    return _answer(await registration.register(user, body.auth, request.address))
+    return _answer(await registration.register(user, body.auth, request.address), request, last_seen)
 
 
-def _answer(registered: Registered) -> dict[str, Any]:
+def _answer(registered: Registered, request: Request, last_seen: LastSeen) -> dict[str, Any]:
     answer: dict[str, Any] = {"user_id": registered.user_id}
     if registered.session is not None:
+        last_seen.note(registered.session, request.address, request.headers.get("User-Agent"))
         answer |= {"device_id": registered.session.device_id, **session_answer(registered.session)}
     return answer
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from homeserver.core.requester import Requester
 from homeserver.services.clock import Clock
+from homeserver.services.sessions import Session
 from homeserver.storage import devices
 from homeserver.storage.database import Database, DatabaseError
 from homeserver.storage.devices import Device, Sighting
@@ -33,11 +34,11 @@ class LastSeen:
         self._noted: dict[tuple[str, str], Sighting] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def note(self, requester: Requester, ip: str, user_agent: str | None) -> None:
-        """A device has made a request."""
-        if requester.device_id is None:
+    def note(self, who: Requester | Session, ip: str, user_agent: str | None) -> None:
+        """A device has made a request, or has logged in: its owner sees from where even if it does nothing more."""
+        if who.device_id is None:
             return
-        key = (requester.user_id, requester.device_id)
+        key = (who.user_id, who.device_id)
         if key in self._noted or len(self._noted) < MAX_NOTED:
             agent = None if user_agent is None else _storable(user_agent)
             self._noted[key] = Sighting(*key, self._now_ms(), _storable(ip), agent)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from homeserver.storage import devices
 from tests.support.client import Client
 
 from .conftest import Server
@@ -120,7 +121,8 @@ async def test_a_suspended_user_keeps_the_name_and_may_log_in_and_out(
 async def test_who_is(server: Server, root: Client, alice: Client, path: str) -> None:
     agent = {"User-Agent": "test agent"}
     (await alice.get(WHOAMI, headers=agent)).ok()
-    (await server.client.post(LOGIN, {**PASSWORD, "device_id": "NEW"})).ok()
+    (await server.client.post(LOGIN, {**PASSWORD, "device_id": "NEW"}, headers=agent)).ok()
+    await server.database.write(lambda tx: devices.ensure(tx, ALICE, "UNSEEN", None))
     connection: dict[str, Any] = {
         "ip": "127.0.0.1",
         "last_seen": server.clock.now_ms(),
@@ -131,7 +133,8 @@ async def test_who_is(server: Server, root: Client, alice: Client, path: str) ->
         "user_id": ALICE,
         "devices": {
             alice.device_id: {"sessions": [{"connections": [connection]}]},
-            "NEW": {"sessions": [{"connections": []}]},
+            "NEW": {"sessions": [{"connections": [connection]}]},
+            "UNSEEN": {"sessions": [{"connections": []}]},
         },
     }
     assert (await alice.get(path + ALICE)).ok()["user_id"] == ALICE

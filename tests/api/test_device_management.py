@@ -45,7 +45,7 @@ async def test_devices_are_listed_with_when_they_were_seen(server: Server, phone
     seen = {"last_seen_ip": "127.0.0.1", "last_seen_ts": now}
     expected = {
         "PHONE": {"device_id": "PHONE", "display_name": "Phone", **seen},
-        "TABLET": {"device_id": "TABLET"},
+        "TABLET": {"device_id": "TABLET", **seen},  # it has logged in, no more
     }
     assert await listed(phone) == expected
     assert (await phone.get(f"{DEVICES}/PHONE")).ok() == expected["PHONE"]

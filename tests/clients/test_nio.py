@@ -10,11 +10,12 @@ from .conftest import BOTH_DATABASES
 from .programs import ENVIRONMENTS, run
 
 PYTHON = ENVIRONMENTS / "nio" / "bin" / "python"
-JOURNEY = Path(__file__).with_name("nio_journey.py")
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @BOTH_DATABASES
 async def test_two_people_with_nio(ours: OurServer) -> None:
     if not PYTHON.exists():
         pytest.skip("there is no matrix-nio in .test-env/nio: scripts/test makes it")
-    await run([str(PYTHON), str(JOURNEY), ours.site.client_url, ours.server_name])
+    command = [str(PYTHON), "-m", "tests.clients.nio_journey", ours.site.client_url, ours.server_name]
+    await run(command, directory=REPOSITORY)
