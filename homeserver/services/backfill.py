@@ -22,7 +22,8 @@ from homeserver.federation.errors import FederationError
 from homeserver.federation.remote.events import backfill, get_event
 from homeserver.federation.transport import FederationClient
 from homeserver.services.clock import Clock
-from homeserver.services.event_gaps import EventGaps, GapError
+from homeserver.services.event_gaps import EventGaps
+from homeserver.services.gap_allowance import GapAllowance, GapError
 from homeserver.services.history_writes import HistoryWriter
 from homeserver.services.identity import Identity
 from homeserver.services.received_events import ReceivedEvents
@@ -42,6 +43,7 @@ MAX_STARTING_POINTS = 20
 MAX_SERVERS = 5
 MAX_STATE_FETCHES = 20
 MAX_AUTH_FETCHES = 10
+MAX_GAP_REQUESTS = 100
 RECENT_EVENTS = 50
 TIMEOUT_S = 45.0
 SERVER_TIMEOUT_S = 20.0
@@ -184,13 +186,14 @@ class Backfill:
     async def _store(self, server: str, room: Room, events: Sequence[Event]) -> int:
         """Store fetched events, the oldest first; those whose state or auth events cannot be had are left out."""
         roots: dict[str, Digest] = {}
+        allowance = GapAllowance(MAX_GAP_REQUESTS, TIMEOUT_S)
         in_order = ordered(sorted(events, key=lambda event: event.depth), by_prev_events)
         left_out: set[str] = set()
         for event in await self._without_their_past(in_order):
             try:
                 if len(roots) >= MAX_STATE_FETCHES:
                     raise GapError("the states before too many events would have to be fetched")
-                roots[event.event_id] = await self._gaps.state_before(server, room, event)
+                roots[event.event_id] = await self._gaps.state_before(server, room, event, allowance)
             except GapError as gap:
                 log.info("history of %s: left out %s: %s", room.room_id, event.event_id, gap.reason)
                 left_out.add(event.event_id)
@@ -198,7 +201,7 @@ class Backfill:
             try:
                 if number >= MAX_AUTH_FETCHES:
                     raise GapError("the auth events of too many events would have to be fetched")
-                await self._gaps.fetch_auth_events(server, room, event)
+                await self._gaps.fetch_auth_events(server, room, event, allowance)
             except GapError as gap:
                 log.info("history of %s: left out %s: %s", room.room_id, event.event_id, gap.reason)
                 left_out.add(event.event_id)

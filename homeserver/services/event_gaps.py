@@ -24,6 +24,7 @@ from homeserver.federation.remote.events import (
     get_state_ids,
 )
 from homeserver.federation.transport import FederationClient
+from homeserver.services.gap_allowance import REQUEST_TIMEOUT_S, GapAllowance, GapError
 from homeserver.services.imported_state import BadState, ImportedState, imported_state, known_events
 from homeserver.services.outliers import import_outliers
 from homeserver.services.received_events import ReceivedEvents
@@ -37,30 +38,20 @@ from homeserver.storage.rooms import Room
 log = logging.getLogger(__name__)
 
 MAX_EARLIER_EVENTS = 500
-MAX_ROUNDS = 25
+MAX_ROUNDS = 8
 EVENTS_A_ROUND = 100
 MAX_EXTREMITIES = 20
-WHOLE_STATE_ABOVE = 50
+WHOLE_STATE_ABOVE = 10
 """With more state events missing than this the whole state is fetched with one request."""
-MAX_SINGLE_EVENTS = 200
 CONCURRENT_REQUESTS = 8
-TIMEOUT_S = 60.0
 
 gaps_filled = Counter(
     "homeserver_event_gaps_total", "Gaps before received events, by how they were filled.", ["how"]
 )
 
 
-class GapError(Exception):
-    """What is missing cannot be had; `reason` says why."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 class EventGaps:
-    """Asks the server that sent an event for what is missing before it."""
+    """Asks the server that sent an event for what is missing before it, as far as an allowance goes."""
 
     def __init__(
         self,
@@ -77,7 +68,9 @@ class EventGaps:
         self._client = client
         self._received = received
 
-    async def earlier_events(self, server: str, room: Room, event: Event) -> list[Event]:
+    async def earlier_events(
+        self, server: str, room: Room, event: Event, allowance: GapAllowance
+    ) -> list[Event]:
         """The events between our ends of the graph and this one, verified, oldest first; as many as can be had.
 
         Never raises for what the other server does: what is still missing then shows when the events are added.
@@ -89,7 +82,8 @@ class EventGaps:
         latest = [event.event_id]
         for _ in range(MAX_ROUNDS):
             try:
-                async with asyncio.timeout(TIMEOUT_S):
+                allowance.spend()
+                async with allowance.in_time():
                     answer = await get_missing_events(
                         self._client,
                         server,
@@ -99,7 +93,7 @@ class EventGaps:
                         latest=latest,
                         limit=EVENTS_A_ROUND,
                     )
-            except (FederationError, TimeoutError) as error:
+            except (FederationError, TimeoutError, GapError) as error:
                 log.info("%s does not tell what comes before %s: %s", server, event.event_id, error)
                 break
             new = [
@@ -125,15 +119,16 @@ class EventGaps:
         latest = [event for event in events if missing.intersection(event.prev_event_ids)]
         return [event.event_id for event in latest[:MAX_EXTREMITIES]]
 
-    async def fetch_auth_events(self, server: str, room: Room, event: Event) -> None:
+    async def fetch_auth_events(self, server: str, room: Room, event: Event, allowance: GapAllowance) -> None:
         """Store the auth chain of an event, as far as we do not have it. Raises GapError."""
+        allowance.spend()
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with allowance.in_time():
                 answer = await get_event_auth(self._client, server, room.room_id, event.event_id, room.rules)
             offered = {each.event_id: each for each in answer.events}
         except (FederationError, TimeoutError) as error:
             log.info("%s does not give the auth chain of %s: %s", server, event.event_id, error)
-            offered = await self._single_events(server, room, event.auth_event_ids_with_create)
+            offered = await self._single_events(server, room, event.auth_event_ids_with_create, allowance)
         wanted = {event_id for each in (event, *offered.values()) for event_id in by_auth_events(each)}
         known, rejected = await self._database.read(lambda tx: known_events(tx, wanted | set(offered)))
         received = await self._received.verify(
@@ -153,11 +148,11 @@ class EventGaps:
             raise GapError(f"its auth events {sorted(missing)} cannot be had from {server}")
         gaps_filled.labels("event_auth").inc()
 
-    async def state_before(self, server: str, room: Room, event: Event) -> Digest:
+    async def state_before(self, server: str, room: Room, event: Event, allowance: GapAllowance) -> Digest:
         """The root of the state before an event whose prev events we do not all have: as `server` tells it, resolved with the
         state after those that we have. Raises GapError."""
         try:
-            state = await self._fetched_state(server, room, event)
+            state = await self._fetched_state(server, room, event, allowance)
         except (FederationError, TimeoutError, BadState) as error:
             raise GapError(
                 f"the state before {event.event_id} cannot be had from {server}: {error}"
@@ -176,8 +171,14 @@ class EventGaps:
         gaps_filled.labels("state_ids").inc()
         return root
 
-    async def _fetched_state(self, server: str, room: Room, event: Event) -> ImportedState:
-        ids = await get_state_ids(self._client, server, room.room_id, event.event_id, timeout=TIMEOUT_S)
+    async def _fetched_state(
+        self, server: str, room: Room, event: Event, allowance: GapAllowance
+    ) -> ImportedState:
+        allowance.spend()
+        async with allowance.in_time():
+            ids = await get_state_ids(
+                self._client, server, room.room_id, event.event_id, timeout=REQUEST_TIMEOUT_S
+            )
         wanted = {*ids.state, *ids.auth_chain}
         # An event of another room could say anything of this one.
         known, rejected = await self._database.read(
@@ -185,21 +186,25 @@ class EventGaps:
         )
         missing = wanted - known.keys()
         if len(missing) > WHOLE_STATE_ABOVE:
-            whole = await get_state(self._client, server, room.room_id, event.event_id, room.rules)
+            allowance.spend()
+            async with allowance.in_time():
+                whole = await get_state(self._client, server, room.room_id, event.event_id, room.rules)
             offered = {
                 each.event_id: each
                 for each in (*whole.auth_chain.events, *whole.state.events)
                 if each.event_id in missing
             }
         else:
-            offered = await self._single_events(server, room, missing)
+            offered = await self._single_events(server, room, missing, allowance)
         received = await self._received.verify(list(offered.values()))
         for event_id, dropped in received.dropped.items():
             log.info("state before %s: dropped %s: %s", event.event_id, event_id, dropped.reason)
         return await imported_state(ids.state, received.events, known, rejected)
 
-    async def _single_events(self, server: str, room: Room, event_ids: Collection[str]) -> dict[str, Event]:
-        """Events one by one, with what authorises them; those that cannot be had are left out."""
+    async def _single_events(
+        self, server: str, room: Room, event_ids: Collection[str], allowance: GapAllowance
+    ) -> dict[str, Event]:
+        """Events one by one, with what authorises them; those that cannot be had are left out. Raises GapError."""
         found: dict[str, Event] = {}
         asked: set[str] = set()
         slots = asyncio.Semaphore(CONCURRENT_REQUESTS)
@@ -207,19 +212,20 @@ class EventGaps:
         async def ask(event_id: str) -> None:
             async with slots:
                 try:
-                    found[event_id] = await get_event(
-                        self._client, server, event_id, room.rules, room.room_id
-                    )
-                except FederationError as error:
+                    async with allowance.in_time():
+                        found[event_id] = await get_event(
+                            self._client, server, event_id, room.rules, room.room_id
+                        )
+                except (FederationError, TimeoutError) as error:
                     log.info("%s does not give the event %s: %s", server, event_id, error)
 
         wanted = await self._not_known(event_ids)
-        while wanted and len(asked) < MAX_SINGLE_EVENTS:
-            batch = sorted(wanted)[: MAX_SINGLE_EVENTS - len(asked)]
-            asked.update(batch)
-            await asyncio.gather(*map(ask, batch))
+        while wanted:
+            allowance.spend(len(wanted))
+            asked |= wanted
+            await asyncio.gather(*map(ask, sorted(wanted)))
             authorising = {
-                auth for event_id in batch if event_id in found for auth in by_auth_events(found[event_id])
+                auth for event_id in wanted if event_id in found for auth in by_auth_events(found[event_id])
             }
             wanted = await self._not_known(authorising - asked)
         return found

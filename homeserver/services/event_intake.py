@@ -9,10 +9,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from prometheus_client import Counter
+
 from homeserver.core.event_order import by_prev_events, ordered
 from homeserver.core.events import Event
 from homeserver.core.state_map import Digest
-from homeserver.services.event_gaps import EventGaps, GapError
+from homeserver.services.event_gaps import EventGaps
+from homeserver.services.gap_allowance import GapAllowance, GapError
 from homeserver.services.notifier import Committed
 from homeserver.services.room_graph import GraphWriter, MissingEvents, Outcome
 from homeserver.services.room_state import RoomStates
@@ -25,6 +28,19 @@ log = logging.getLogger(__name__)
 
 EVENTS_A_UNIT = 50
 MAX_STATE_FETCHES = 5
+REQUESTS_A_PDU, SECONDS_A_PDU = 20, 90.0
+REQUESTS_A_TRANSACTION, SECONDS_A_TRANSACTION = 100, 300.0
+"""What filling gaps may cost. A usual gap takes three requests: the events in it, the state before them, what is new in that."""
+
+given_up = Counter(
+    "homeserver_event_gaps_given_up_total",
+    "Received events that were not taken because what is missing before them could not be had.",
+)
+
+
+def allowance_of_a_transaction() -> GapAllowance:
+    """What may be asked for all events that came together, those of several rooms too."""
+    return GapAllowance(REQUESTS_A_TRANSACTION, SECONDS_A_TRANSACTION)
 
 
 @dataclass(slots=True)
@@ -41,9 +57,17 @@ class _Progress:
 
     server: str
     room: Room
+    allowance: GapAllowance
     roots: dict[str, Digest] = field(default_factory=dict)
     asked_for_earlier: set[str] = field(default_factory=set)
     asked_for_auth: set[str] = field(default_factory=set)
+    allowances: dict[str, GapAllowance] = field(default_factory=dict)
+
+    def allowance_for(self, event_id: str) -> GapAllowance:
+        """What may be asked for an event: of its own for one that was sent, of the event before which it was missing for others."""
+        if event_id not in self.allowances:
+            self.allowances[event_id] = GapAllowance(REQUESTS_A_PDU, SECONDS_A_PDU, of=self.allowance)
+        return self.allowances[event_id]
 
 
 class EventIntake:
@@ -56,13 +80,14 @@ class EventIntake:
         self._server_name = server_name
         self._gaps = gaps
 
-    async def take(self, server: str, room: Room, events: Sequence[Event]) -> Intake:
+    async def take(self, server: str, room: Room, events: Sequence[Event], allowance: GapAllowance) -> Intake:
         """Add events that `server` gave us, which have passed the first three checks, in the order of the graph.
 
+        `allowance`: what may be asked for what is missing before all of them; each event has a smaller share of its own.
         Not to be run twice at the same time for one room.
         """
         intake = Intake()
-        progress = _Progress(server, room)
+        progress = _Progress(server, room, allowance)
         pending = ordered(events, by_prev_events)
         for event in events:
             if event not in pending:
@@ -76,6 +101,7 @@ class EventIntake:
             try:
                 pending = [*await self._fill(progress, event, missing), *pending]
             except GapError as gap:
+                given_up.inc()
                 log.info("cannot take %s of %s: %s", event.event_id, room.room_id, gap.reason)
                 intake.lost[event.event_id] = gap.reason
                 pending.pop(0)
@@ -108,19 +134,21 @@ class EventIntake:
 
     async def _fill(self, progress: _Progress, event: Event, missing: MissingEvents) -> list[Event]:
         """Fetch what an event lacks; returns earlier events that are to be added first. Raises GapError."""
-        server, room = progress.server, progress.room
+        server, room, allowance = progress.server, progress.room, progress.allowance_for(event.event_id)
         if missing.auth_events:
             if event.event_id in progress.asked_for_auth:
                 raise GapError(f"its auth events {sorted(missing.auth_events)} are not known")
             progress.asked_for_auth.add(event.event_id)
-            await self._gaps.fetch_auth_events(server, room, event)
+            await self._gaps.fetch_auth_events(server, room, event, allowance)
             return []
         if event.event_id not in progress.asked_for_earlier:
-            earlier = await self._gaps.earlier_events(server, room, event)
+            earlier = await self._gaps.earlier_events(server, room, event, allowance)
             # What comes before these has been asked for with them.
             progress.asked_for_earlier.update({event.event_id, *(each.event_id for each in earlier)})
+            for each in earlier:
+                progress.allowances.setdefault(each.event_id, allowance)
             return earlier
         if event.event_id in progress.roots or len(progress.roots) >= MAX_STATE_FETCHES:
             raise GapError(f"too much is missing before it: {sorted(missing.prev_events)}")
-        progress.roots[event.event_id] = await self._gaps.state_before(server, room, event)
+        progress.roots[event.event_id] = await self._gaps.state_before(server, room, event, allowance)
         return []

@@ -17,6 +17,7 @@ from homeserver.core.identifiers import is_valid_room_id
 from homeserver.core.probable_event_id import probable_event_id
 from homeserver.federation.remote.transactions import MAX_EDUS, MAX_PDUS
 from homeserver.services.clock import Clock
+from homeserver.services.event_intake import allowance_of_a_transaction
 from homeserver.services.incoming_edus import IncomingEDUs
 from homeserver.services.room_inbox import RoomInbox, received_pdus
 from homeserver.storage import inbound_transactions
@@ -135,8 +136,9 @@ class IncomingTransactions:
             event_id = probable_event_id(pdu, None)
             if event_id is not None:
                 answers[event_id] = "Not accepted: it has no valid room_id"
+        allowance = allowance_of_a_transaction()
         taken = await asyncio.gather(
-            *(self._inbox.take(origin, room_id, events) for room_id, events in by_room.items()),
+            *(self._inbox.take(origin, room_id, events, allowance) for room_id, events in by_room.items()),
             return_exceptions=True,
         )
         for (room_id, events), result in zip(by_room.items(), taken, strict=True):

@@ -14,7 +14,8 @@ from weakref import WeakValueDictionary
 from prometheus_client import Counter
 
 from homeserver.core.probable_event_id import probable_event_id
-from homeserver.services.event_intake import EventIntake, Intake
+from homeserver.services.event_intake import EventIntake, Intake, allowance_of_a_transaction
+from homeserver.services.gap_allowance import GapAllowance
 from homeserver.services.joins_in_progress import JoinsInProgress
 from homeserver.services.outside_events import OutsideEvents
 from homeserver.services.peer_access import acl_refusal
@@ -58,10 +59,13 @@ class RoomInbox:
         self._server_name = server_name
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def take(self, origin: str, room_id: str, pdus: Sequence[Any]) -> dict[str, str | None]:
+    async def take(
+        self, origin: str, room_id: str, pdus: Sequence[Any], allowance: GapAllowance | None = None
+    ) -> dict[str, str | None]:
         """Handle PDUs of one room: event ID to None, or to what `origin` is told went wrong.
 
-        Those whose event ID cannot be told are counted and logged only.
+        `allowance`: what filling gaps may cost; None: as for a transaction. Those whose event ID cannot be told are counted and
+        logged only.
         """
         await self._joins.wait(room_id)
         room, result, refusal = await self._database.read(lambda tx: self._room(tx, origin, room_id))
@@ -80,7 +84,9 @@ class RoomInbox:
         received = await self._received.check(pdus, room.rules, room_id)
         lock = self._locks.setdefault(room_id, asyncio.Lock())
         async with lock:
-            intake = await self._intake.take(origin, room, list(received.events.values()))
+            intake = await self._intake.take(
+                origin, room, list(received.events.values()), allowance or allowance_of_a_transaction()
+            )
         return _answers(origin, room_id, received, intake)
 
     async def _room(self, tx: Transaction, origin: str, room_id: str) -> tuple[Room | None, str, str | None]:
