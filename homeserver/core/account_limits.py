@@ -70,6 +70,8 @@ SUSPENDED_MAY_NOT = frozenset(
         "delete_room_alias",
         "set_room_visibility_on_directory",
         "set_typing",
+        # A status is a text that others read. The presence that a /sync brings with it has none.
+        "set_presence",
         "upload_content",
         "upload_content_to_mxc",
         "create_content",

@@ -74,6 +74,7 @@ async def test_what_a_suspended_user_may_not(world: World) -> None:
         ("POST", f"rooms/{own}/unban", bob),
         ("POST", f"rooms/{own}/upgrade", {"new_version": "12"}),
         ("PUT", f"rooms/{own}/typing/{alice.user_id}", {"typing": True}),
+        ("PUT", f"presence/{alice.user_id}/status", {"presence": "online", "status_msg": "buy my things"}),
         ("POST", "createRoom", {}),
         ("PUT", f"directory/list/room/{own}", {"visibility": "public"}),
         ("PUT", f"directory/room/{quote('#x:' + alice.user_id.partition(':')[2])}", {"room_id": world.own}),
