@@ -12,6 +12,9 @@ from msgspec import Struct
 from homeserver.http import ACCESS_TOKEN, Request, endpoint
 from homeserver.services.room_sending import RoomSending
 
+OF_OTHERS = "rc_admin_redaction"
+"""The limit, where it is set, for redactions of what others sent."""
+
 
 class RedactBody(Struct):
     """Why."""
@@ -24,7 +27,6 @@ class RedactBody(Struct):
     "/_matrix/client/v3/rooms/{room_id}/redact/{event_id}/{txn_id}",
     auth=ACCESS_TOKEN,
     aliases=("/_matrix/client/r0/rooms/{room_id}/redact/{event_id}/{txn_id}",),
-    limit="rc_message",
 )
 async def redact_event(
     request: Request, room_id: str, event_id: str, txn_id: str, body: RedactBody, sending: RoomSending
@@ -33,4 +35,6 @@ async def redact_event(
 
     Spec: https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidredacteventidtxnid
     """
+    of_another = request.has_limit(OF_OTHERS) and await sending.is_of_another(request.requester, event_id)
+    request.count(OF_OTHERS if of_another else "rc_message")
     return {"event_id": await sending.redaction(request.requester, room_id, event_id, txn_id, body.reason)}

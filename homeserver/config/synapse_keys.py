@@ -17,7 +17,6 @@ NOT_YET_EFFECTIVE = frozenset(
         "app_service_config_files",
         "max_upload_size",
         "media_store_path",
-        "rc_admin_redaction",
         "rc_key_requests",
         "rc_media_create",
         "rc_third_party_invite",

@@ -170,6 +170,7 @@ class _Dispatcher:
         request_id = f"{raw.method[:16]}-{next(_request_numbers)}"
         address = self._proxies.client(raw.remote or "-", raw.headers.getall("X-Forwarded-For", ()))
         request = Request(raw, request_id, address, self._body_timeout)
+        request.limited_by(self._limits)
         try:
             response = await self._answer_or_error(request)
         except asyncio.CancelledError:
@@ -206,9 +207,8 @@ class _Dispatcher:
         request.path_parameters = match.parameters
         endpoint = match.target.endpoint
         await authenticate(request, endpoint, self._authenticators)
-        if endpoint.limit is not None and self._limits is not None:
-            requester = request.requester_or_none
-            self._limits.check(endpoint.limit, requester.user_id if requester else request.address)
+        if endpoint.limit is not None:
+            request.count(endpoint.limit)
         arguments = await match.target.arguments(request)
         work = self._in_turn(request, endpoint, arguments)
         if endpoint.cancellable:

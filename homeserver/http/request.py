@@ -12,6 +12,7 @@ from multidict import CIMultiDictProxy
 
 from homeserver.core.errors import MatrixError, invalid_param, too_large
 from homeserver.core.requester import Requester
+from homeserver.http.rate_limits import RateLimiter
 
 MAX_QUERY_FIELDS = 1000
 
@@ -25,6 +26,7 @@ class Request:
     """
 
     __slots__ = (
+        "_limits",
         "_origin",
         "_query",
         "_requester",
@@ -55,6 +57,7 @@ class Request:
         self._query: dict[str, list[str]] | None = None
         self._requester: Requester | None = None
         self._origin: str | None = None
+        self._limits: RateLimiter | None = None
 
     @property
     def headers(self) -> CIMultiDictProxy[str]:
@@ -107,6 +110,22 @@ class Request:
     def signed_by(self, origin: str) -> None:
         """Note which server has signed the request."""
         self._origin = origin
+
+    def limited_by(self, limits: RateLimiter | None) -> None:
+        """Note what `count` counts against; None: nothing is limited."""
+        self._limits = limits
+
+    def count(self, limit: str) -> None:
+        """Count the request against a named rate limit. Raises M_LIMIT_EXCEEDED.
+
+        An endpoint whose limit depends on what is asked calls this itself; the others name theirs.
+        """
+        if self._limits is not None:
+            self._limits.check(limit, self._requester.user_id if self._requester else self.address)
+
+    def has_limit(self, limit: str) -> bool:
+        """Whether there is a rate limit of that name: some there are only where they are set."""
+        return self._limits is not None and limit in self._limits
 
     @property
     def sender(self) -> str:

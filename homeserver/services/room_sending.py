@@ -112,6 +112,13 @@ class RoomSending:
         content = {} if reason is None else {"reason": reason}
         return await self._redact(requester, room_id, event_id, content, transaction)
 
+    async def is_of_another(self, requester: Requester, event_id: str) -> bool:
+        """Whether an event that we have was sent by somebody else."""
+        if not is_valid_event_id(event_id):
+            return False
+        stored = await self._database.read(lambda tx: stored_events.get(tx, event_id))
+        return stored is not None and stored.event.sender != requester.user_id
+
     async def _redact(
         self,
         requester: Requester,
