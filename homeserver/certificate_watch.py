@@ -41,6 +41,11 @@ class CertificateWatch:
         self._warned_at: int | None = None
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def certificate(self) -> Certificate:
+        """The one that is served."""
+        return self._store.certificate
+
     def start(self) -> None:
         """Warn if it is time, and watch from now on."""
         self.warn()
@@ -74,13 +79,21 @@ class CertificateWatch:
                     error,
                 )
             else:
-                self._seen = now
-                self._warned_at = None
-                log.info(
-                    "The TLS certificate has changed and is in use: it ends on %s",
-                    f"{certificate.not_after:%Y-%m-%d}",
-                )
+                self._is_in_use(certificate, now)
         self.warn()
+
+    async def replace(self, certificate_path: Path, private_key_path: Path) -> None:
+        """Serve these files from now on, and watch them. Raises TLSError, and then the certificate of before stays in use."""
+        certificate = await asyncio.to_thread(self._store.use, certificate_path, private_key_path)
+        self._is_in_use(certificate, await asyncio.to_thread(self._fingerprint))
+
+    def _is_in_use(self, certificate: Certificate, seen: Fingerprint) -> None:
+        self._seen = seen
+        self._warned_at = None
+        log.info(
+            "The TLS certificate has changed and is in use: it ends on %s",
+            f"{certificate.not_after:%Y-%m-%d}",
+        )
 
     def warn(self) -> None:
         """Log a warning 14, 7, 3 and 1 days before the certificate ends, and when it has ended; each once."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import logging
 import os
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from homeserver.client_hello import LONGEST, protocols_offered
 from homeserver.config import Settings
+
+log = logging.getLogger(__name__)
+
+ACME_PROTOCOL = "acme-tls/1"
+"""The application protocol by which an ACME server asks for a challenge's certificate.
+
+Spec: https://www.rfc-editor.org/rfc/rfc8737#section-3
+"""
+ACME_CERTIFICATE = "certificate.pem"
+"""The file in `acme_directory`: key and chain in one, so that replacing it replaces both at once."""
 
 SELF_SIGNED_LIFETIME = datetime.timedelta(days=730)
 RENEW_BEFORE = datetime.timedelta(days=30)
@@ -30,6 +43,7 @@ class Certificate:
 
     path: Path
     names: tuple[str, ...]
+    not_before: datetime.datetime
     not_after: datetime.datetime
     self_signed: bool
 
@@ -44,29 +58,49 @@ class CertificateStore:
 
     The context that listeners hold only chooses: every handshake is handed to the newest inner context.
     Loading a certificate of another key type into one context would leave the old one beside it.
+
+    While `challenges` has a context for a name, an ACME server that comes to check the name gets that one, and everybody else
+    what they always get.
     """
 
     def __init__(self, certificate_path: Path, private_key_path: Path) -> None:
         """Load the files. Raises TLSError."""
         self.certificate_path = certificate_path
         self.private_key_path = private_key_path
-        self._inner, self.certificate = self._load()
-        self.context = _server_context()
+        self.challenges: dict[str, ssl.SSLContext] = {}
+        self._inner, self.certificate = self._load(certificate_path, private_key_path)
+        self.context = _ListenerContext(ssl.PROTOCOL_TLS_SERVER)
+        _set_up(self.context)
+        self.context.challenges = self.challenges
         self.context.load_cert_chain(certificate_path, private_key_path)
         self.context.sni_callback = self._choose
 
     def reload(self) -> Certificate:
         """Read the files again. Raises TLSError, and then the certificate of before stays in use."""
-        self._inner, self.certificate = self._load()
+        return self.use(self.certificate_path, self.private_key_path)
+
+    def use(self, certificate_path: Path, private_key_path: Path) -> Certificate:
+        """Serve these files from now on. Raises TLSError, and then nothing changes."""
+        self._inner, self.certificate = self._load(certificate_path, private_key_path)
+        self.certificate_path, self.private_key_path = certificate_path, private_key_path
         return self.certificate
 
-    def _choose(self, handshake: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _: ssl.SSLContext) -> None:
-        handshake.context = self._inner
+    def _choose(self, handshake: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
+        challenge = self.challenges.get((name or "").lower())
+        if (
+            challenge is not None
+            and isinstance(handshake, _ListenerHandshake)
+            and ACME_PROTOCOL.encode() in protocols_offered(handshake.received)
+        ):
+            handshake.context = challenge
+        else:
+            handshake.context = self._inner
 
-    def _load(self) -> tuple[ssl.SSLContext, Certificate]:
+    @classmethod
+    def _load(cls, certificate_path: Path, private_key_path: Path) -> tuple[ssl.SSLContext, Certificate]:
         for key, path in (
-            ("tls_certificate_path", self.certificate_path),
-            ("tls_private_key_path", self.private_key_path),
+            ("tls_certificate_path", certificate_path),
+            ("tls_private_key_path", private_key_path),
         ):
             try:
                 path.read_bytes()
@@ -75,28 +109,67 @@ class CertificateStore:
                     f"{key}: {path} cannot be read ({error.strerror}); check the path, and that the user "
                     "that runs the server may read it"
                 ) from None
-        context = _server_context()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        _set_up(context)
         try:
-            context.load_cert_chain(self.certificate_path, self.private_key_path, password=_no_password)
+            context.load_cert_chain(certificate_path, private_key_path, password=_no_password)
         except (ssl.SSLError, _PasswordNeeded) as error:
-            raise TLSError(self._explain(error)) from None
-        return context, _describe(self.certificate_path)
+            raise TLSError(_explain(error, certificate_path, private_key_path)) from None
+        return context, _describe(certificate_path)
 
-    def _explain(self, error: Exception) -> str:
-        if isinstance(error, _PasswordNeeded):
-            return (
-                f"tls_private_key_path: {self.private_key_path} is encrypted; give a key without a password"
-            )
-        if "KEY_VALUES_MISMATCH" in str(error):
-            return (
-                f"tls_private_key_path: {self.private_key_path} is not the key of the certificate "
-                f"{self.certificate_path}; give the two files of one certificate"
-            )
+
+def _explain(error: Exception, certificate_path: Path, private_key_path: Path) -> str:
+    if isinstance(error, _PasswordNeeded):
+        return f"tls_private_key_path: {private_key_path} is encrypted; give a key without a password"
+    if "KEY_VALUES_MISMATCH" in str(error):
         return (
-            f"tls_certificate_path: {self.certificate_path} and {self.private_key_path} are not a "
-            f"certificate chain and a private key in PEM form ({error}); with certbot they are fullchain.pem "
-            "and privkey.pem"
+            f"tls_private_key_path: {private_key_path} is not the key of the certificate "
+            f"{certificate_path}; give the two files of one certificate"
         )
+    return (
+        f"tls_certificate_path: {certificate_path} and {private_key_path} are not a "
+        f"certificate chain and a private key in PEM form ({error}); with certbot they are fullchain.pem "
+        "and privkey.pem"
+    )
+
+
+class _ListenerHandshake(ssl.SSLObject):
+    """Keeps what the client sends until the handshake is done, so that the choice can depend on what it offers."""
+
+    incoming: ssl.MemoryBIO | None = None
+    received = b""
+
+    def do_handshake(self) -> None:
+        """What has come so far is read, and put back for OpenSSL, which reads on until its message is whole."""
+        if self.incoming is not None and self.incoming.pending:
+            came = self.incoming.read()
+            self.incoming.write(came)
+            self.received += came
+            if len(self.received) > LONGEST:
+                self.incoming, self.received = None, b""
+        super().do_handshake()
+        self.incoming, self.received = None, b""
+
+
+class _ListenerContext(ssl.SSLContext):
+    """The context of the listeners. Handshakes are looked into only while a challenge is to be answered."""
+
+    sslobject_class = _ListenerHandshake
+    challenges: Mapping[str, ssl.SSLContext]
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        """As in `ssl`."""
+        handshake = super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        if self.challenges and isinstance(handshake, _ListenerHandshake):
+            handshake.incoming = incoming
+        return handshake
 
 
 class _PasswordNeeded(Exception):
@@ -108,12 +181,10 @@ def _no_password() -> str:
     raise _PasswordNeeded
 
 
-def _server_context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+def _set_up(context: ssl.SSLContext) -> None:
     # Spec: https://spec.matrix.org/v1.19/server-server-api/#tls (TLS 1.2 or newer is what everybody speaks)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 def _describe(path: Path) -> Certificate:
@@ -129,17 +200,27 @@ def _describe(path: Path) -> Certificate:
         addresses = alternative.get_values_for_type(x509.IPAddress)
         names = (*alternative.get_values_for_type(x509.DNSName), *(str(each) for each in addresses))
     self_signed = certificate.issuer == certificate.subject
-    return Certificate(path, names, certificate.not_valid_after_utc, self_signed)
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return Certificate(path, names, begin, end, self_signed)
 
 
 def certificate_store(settings: Settings) -> CertificateStore:
-    """The store for the certificate that the settings name, or for a self-signed one, made when needed.
+    """The store for the certificate that the settings name or that ACME has brought, or for a self-signed one, made when needed.
 
     Raises TLSError.
     """
     certificate, private_key = settings.tls.tls_certificate_path, settings.tls.tls_private_key_path
     if certificate is not None and private_key is not None:
         return CertificateStore(certificate, private_key)
+    obtained = acme_directory(settings) / ACME_CERTIFICATE
+    if settings.tls.acme.enabled and obtained.exists():
+        try:
+            return CertificateStore(obtained, obtained)
+        except TLSError as error:
+            log.warning(
+                "The certificate that was obtained by ACME cannot be used, so there will be another: %s",
+                error,
+            )
     directory = settings.server.data_directory / "tls"
     certificate, private_key = directory / "self-signed.crt", directory / "self-signed.key"
     host = settings.server_name.host.strip("[]")
@@ -152,6 +233,11 @@ def certificate_store(settings: Settings) -> CertificateStore:
                 "data directory writable, or give tls_certificate_path and tls_private_key_path"
             ) from None
     return CertificateStore(certificate, private_key)
+
+
+def acme_directory(settings: Settings) -> Path:
+    """Where what belongs to ACME is kept."""
+    return settings.server.data_directory / "acme"
 
 
 def _is_usable(certificate: Path, private_key: Path, host: str) -> bool:
@@ -189,14 +275,16 @@ def _write_self_signed(host: str, certificate_path: Path, private_key_path: Path
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     certificate_path.parent.mkdir(parents=True, exist_ok=True)
-    _write_whole(private_key_path, private, 0o600)
-    _write_whole(certificate_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    write_whole(private_key_path, private, 0o600)
+    write_whole(certificate_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
-def _write_whole(path: Path, content: bytes, mode: int) -> None:
-    """Write so that a reader finds the old or the new content, never a part."""
+def write_whole(path: Path, content: bytes, mode: int) -> None:
+    """Write so that a reader finds the old or the new content, never a part, after a power cut too. Raises OSError."""
     temporary = path.with_name(path.name + ".new")
     temporary.unlink(missing_ok=True)
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,21 +24,35 @@ from homeserver.certificate_watch import CertificateWatch
 from homeserver.config import Settings
 from homeserver.tls import CertificateStore, certificate_store
 
+if TYPE_CHECKING:
+    from homeserver.acme import CertificateRenewal
+
 
 class Server:
     """The running server."""
 
-    def __init__(self, stack: AsyncExitStack, certificates: CertificateStore | None) -> None:
+    def __init__(
+        self,
+        stack: AsyncExitStack,
+        certificates: CertificateStore | None,
+        renewal: CertificateRenewal | None,
+    ) -> None:
         """`stack` closes what was opened, last first."""
         self._stack = stack
         self._certificates = certificates
+        self._renewal = renewal
 
     async def close(self) -> None:
         """Stop listening, end what runs, close the database."""
         await self._stack.aclose()
 
     def reload(self) -> None:
-        """Read the TLS certificate again. Raises TLSError, and then the certificate of before stays in use."""
+        """Read the TLS certificate again, and try now to obtain one if that failed.
+
+        Raises TLSError, and then the certificate of before stays in use.
+        """
+        if self._renewal is not None:
+            self._renewal.try_now()
         if self._certificates is not None:
             self._certificates.reload()
 
@@ -51,14 +66,24 @@ async def serve(settings: Settings) -> Server:
     certificates = (
         certificate_store(settings) if any(listener.tls for listener in settings.server.listeners) else None
     )
+    renewal = None
     async with AsyncExitStack() as stack:
         if certificates is not None:
             watch = CertificateWatch(certificates)
             watch.start()
             stack.push_async_callback(watch.stop)
+            if settings.tls.acme.enabled:
+                # Imported here: the libraries take 7 MB, which most servers do not need.
+                from homeserver.app.certificates import certificate_renewal
+
+                renewal = certificate_renewal(settings, certificates, watch)
         base = await build_base(settings, stack)
         await listen(base, await _services(base), certificates)
-        return Server(stack.pop_all(), certificates)
+        if renewal is not None:
+            # It proves its names through the listeners.
+            await renewal.start()
+            stack.push_async_callback(renewal.stop)
+        return Server(stack.pop_all(), certificates, renewal)
     raise AssertionError("unreachable: the stack swallows no exceptions")
 
 

@@ -12,7 +12,7 @@ from multidict import CIMultiDictProxy
 
 from homeserver import admin_api, client_api, federation_api, web
 from homeserver.app.base import Base
-from homeserver.config import Listener, RateLimit, RateLimitSettings
+from homeserver.config import RateLimit, RateLimitSettings
 from homeserver.config.settings import EVERY_ADDRESS
 from homeserver.core.requester import Requester
 from homeserver.federation.authentication import claimed_origin
@@ -52,7 +52,7 @@ async def listen(base: Base, services: list[object], certificates: CertificateSt
         runner = make_runner(application)
         await runner.setup()
         base.stack.push_async_callback(runner.cleanup)
-        for address in _addresses(listener):
+        for address in addresses_to_bind(listener.bind_addresses):
             await TCPSite(
                 runner,
                 address,
@@ -62,11 +62,11 @@ async def listen(base: Base, services: list[object], certificates: CertificateSt
             ).start()
 
 
-def _addresses(listener: Listener) -> tuple[str, ...]:
+def addresses_to_bind(configured: tuple[str, ...]) -> tuple[str, ...]:
     """The addresses to bind. A system without IPv6 has only the others of those that mean every address."""
-    if socket.has_dualstack_ipv6() or set(listener.bind_addresses) != set(EVERY_ADDRESS):
-        return listener.bind_addresses
-    return tuple(address for address in listener.bind_addresses if ":" not in address)
+    if socket.has_dualstack_ipv6() or set(configured) != set(EVERY_ADDRESS):
+        return configured
+    return tuple(address for address in configured if ":" not in address)
 
 
 def _rate_limits(settings: RateLimitSettings) -> dict[str, RateLimit]:

@@ -66,7 +66,12 @@ def _reached_at(settings: Settings) -> list[str]:
         found.append(f"servers:  find {name} by port {name.port} of that name")
     else:
         found.append(f"servers:  find {name} by its /.well-known/matrix/server, its SRV record, or port 8448")
-    if needs_own_certificate(settings):
+    acme = settings.tls.acme
+    if acme.enabled:
+        found.append(
+            f"certificate: obtained and renewed for {', '.join(acme.domains)} from {acme.directory_url}"
+        )
+    elif needs_own_certificate(settings):
         found.append(
             "certificate: self-signed, made by this server. Other servers and most clients want one that "
             "they can check, here or in a reverse proxy: docs/federation.md"

@@ -64,7 +64,7 @@ def check_directories(settings: Settings) -> None:
 
 
 def needs_own_certificate(settings: Settings) -> bool:
-    """Whether a self-signed certificate is to be made."""
+    """Whether the server makes or obtains its certificate."""
     return settings.tls.tls_certificate_path is None and any(each.tls for each in settings.server.listeners)
 
 
@@ -80,6 +80,9 @@ def describe_database(settings: Settings) -> str:
 def _describe_certificate(settings: Settings) -> str:
     if not any(listener.tls for listener in settings.server.listeners):
         return "none needed, no listener has tls: true"
+    acme = settings.tls.acme
+    if acme.enabled:
+        return f"obtained for {', '.join(acme.domains)} from {acme.directory_url}"
     paths = settings.tls.tls_certificate_path, settings.tls.tls_private_key_path
     if paths[0] is None or paths[1] is None:
         return "none given, so a self-signed one is made; see docs/federation.md"

@@ -8,6 +8,7 @@ every wrong value with its path, what was found and what is allowed.
 from .convert import Problem
 from .load import ConfigError, Loaded, load_settings, settings_from
 from .settings import (
+    ACMESettings,
     ApplicationServiceSettings,
     DatabaseSettings,
     FederationLimit,
@@ -47,6 +48,7 @@ from .signing_key import create_signing_key, load_signing_keys
 from .values import Duration, IPRange, RoomVersion, Secret, ServerName, Size
 
 __all__ = [
+    "ACMESettings",
     "ApplicationServiceSettings",
     "ConfigError",
     "DatabaseSettings",

@@ -12,6 +12,7 @@ import msgspec.inspect as inspect
 import yaml
 from msgspec import NODEFAULT
 
+from . import acme
 from .convert import INVALID, Converter, Problem, Report, show, suggestion
 from .settings import (
     ALWAYS_BLOCKED,
@@ -163,6 +164,7 @@ def _rename_older(document: dict[str, Any], report: Report) -> None:
                 message = f'this is the older name of "{newer}", which is given too; remove one of them'
                 report.errors.append(Problem(older, message))
             document[newer] = document.pop(older)
+    acme.rename_older(document, report)
     # "use_presence" is what "presence.enabled" was once called, and counts where that is not given.
     if "use_presence" in document:
         presence = document.get("presence") or {}
@@ -295,6 +297,8 @@ def default_listeners(name: Any) -> list[dict[str, Any]]:
 def _normalise(settings: Settings, base: Path, report: Report) -> Settings:
     """Check what concerns several settings, and make the forms that the program expects."""
     _check_tls(settings, report)
+    tls = msgspec.structs.replace(settings.tls, acme=acme.complete(settings, report))
+    settings = msgspec.structs.replace(settings, tls=tls)
     _check_listeners(settings.server.listeners, report)
     for index, contact in enumerate(settings.server.well_known_support.contacts):
         if contact.matrix_id is None and contact.email_address is None:

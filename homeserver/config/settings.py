@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from .values import BaseURL, Duration, IPRange, RoomVersion, Secret, ServerName, Size
+from .values import BaseURL, DomainName, Duration, IPRange, RoomVersion, Secret, ServerName, Size, WebAddress
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Count = Annotated[int, Meta(ge=0)]
@@ -22,6 +22,7 @@ AtLeastOne = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(ge=0)]
 
 ResourceName = Literal["client", "federation", "health", "keys", "media", "metrics", "openid", "static"]
+ChallengeType = Literal["tls-alpn-01", "http-01"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 DEFAULT_FEDERATION_PORT = 8448
@@ -116,11 +117,30 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     well_known_support: Support = Support()
 
 
+class ACMESettings(Struct, frozen=True, kw_only=True):
+    """Certificates obtained and renewed by the server itself, from whom, and how it proves whose names they are.
+
+    After loading `domains` has at least one name if `enabled`, and `account_key_file` a path.
+    """
+
+    enabled: bool = False
+    domains: tuple[DomainName, ...] = ()
+    challenges: tuple[ChallengeType, ...] = ("tls-alpn-01", "http-01")
+    port: Port = 80
+    bind_addresses: tuple[str, ...] = EVERY_ADDRESS
+    reprovision_threshold: AtLeastOne = 30
+    directory_url: WebAddress = WebAddress("https://acme-v02.api.letsencrypt.org/directory")
+    directory_ca_file: Path | None = None
+    account_key_file: Path | None = None
+    email: str | None = None
+
+
 class TLSSettings(Struct, frozen=True, kw_only=True):
-    """The certificate of the TLS listeners; without paths a self-signed one is made in the data directory."""
+    """The certificate of the TLS listeners; without paths and ACME a self-signed one is made in the data directory."""
 
     tls_certificate_path: Path | None = None
     tls_private_key_path: Path | None = None
+    acme: ACMESettings = ACMESettings()
 
 
 # --- storage ------------------------------------------------------------------

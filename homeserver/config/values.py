@@ -97,6 +97,18 @@ class BaseURL(str):
     __slots__ = ()
 
 
+class WebAddress(str):
+    """An https address of whatever is there."""
+
+    __slots__ = ()
+
+
+class DomainName(str):
+    """A name in the DNS, in lower case: no address, no port, no wildcard."""
+
+    __slots__ = ()
+
+
 def parse_duration(value: Any) -> Duration:
     """Read `5m`, `1h` or milliseconds. Raises ValueError with what is allowed."""
     allowed = "a duration such as 500ms, 30s, 5m, 1h, 7d, 4w or 1y, or a whole number of milliseconds"
@@ -169,6 +181,25 @@ def parse_base_url(value: Any) -> BaseURL:
     return BaseURL(value if value.endswith("/") else value + "/")
 
 
+def parse_web_address(value: Any) -> WebAddress:
+    """Read an https address."""
+    if not isinstance(value, str) or not re.fullmatch(r"https://[^/?#\s@]+(/\S*)?", value):
+        raise ValueError("an address such as https://acme-v02.api.letsencrypt.org/directory (https:// only)")
+    return WebAddress(value)
+
+
+def parse_domain_name(value: Any) -> DomainName:
+    """Read a name in the DNS; capitals become small."""
+    allowed = "a name in the DNS such as matrix.example.org (no address, no port, no *)"
+    if not isinstance(value, str) or len(value) > 253:
+        raise ValueError(allowed)
+    label = r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?"
+    name = value.lower()
+    if not re.fullmatch(rf"{label}(\.{label})*", name) or name.rpartition(".")[2].isdigit():
+        raise ValueError(allowed)
+    return DomainName(name)
+
+
 def parsers(base: Path) -> Mapping[type, Parser]:
     """The parser of each value type. Relative paths are taken from `base`, the configuration's directory."""
 
@@ -185,5 +216,7 @@ def parsers(base: Path) -> Mapping[type, Parser]:
         ServerName: parse_server_name,
         RoomVersion: parse_room_version,
         BaseURL: parse_base_url,
+        WebAddress: parse_web_address,
+        DomainName: parse_domain_name,
         Path: parse_path,
     }

@@ -37,7 +37,7 @@ def store_in(directory: Path, name: str = "a.example", days: int = 60) -> Certif
     ],
 )
 def test_when_it_is_time_to_warn(left: dict[str, int], step: int | None) -> None:
-    certificate = Certificate(Path("x"), ("a.example",), NOW + datetime.timedelta(**left), False)
+    certificate = Certificate(Path("x"), ("a.example",), NOW, NOW + datetime.timedelta(**left), False)
     assert warning_step(certificate, NOW) == step
 
 

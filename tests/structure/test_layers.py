@@ -10,8 +10,10 @@ API_MAY_IMPORT = frozenset({"services", "http", "config", "core"})
 LAYERS: dict[str, frozenset[str]] = {
     "core": frozenset(),
     "config": frozenset({"core"}),
-    "tls": frozenset({"config", "core"}),
+    "client_hello": frozenset(),
+    "tls": frozenset({"config", "core", "client_hello"}),
     "certificate_watch": frozenset({"tls"}),
+    "acme": frozenset({"certificate_watch", "tls", "config"}),
     "log": frozenset({"config", "core"}),
     "storage": frozenset({"core"}),
     "federation": frozenset({"core"}),
