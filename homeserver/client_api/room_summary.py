@@ -19,7 +19,16 @@ class SummaryQuery(Struct):
     via: list[str] = field(default_factory=list)
 
 
-@endpoint("GET", "/_matrix/client/v1/room_summary/{room_id_or_alias}", auth=OPTIONAL_ACCESS_TOKEN)
+@endpoint(
+    "GET",
+    "/_matrix/client/v1/room_summary/{room_id_or_alias}",
+    auth=OPTIONAL_ACCESS_TOKEN,
+    # The paths of the proposal (MSC3266), which clients on matrix-js-sdk ask for.
+    aliases=(
+        "/_matrix/client/unstable/im.nheko.summary/summary/{room_id_or_alias}",
+        "/_matrix/client/unstable/im.nheko.summary/rooms/{room_id_or_alias}/summary",
+    ),
+)
 async def get_room_summary(
     request: Request, room_id_or_alias: str, query: SummaryQuery, summaries: RoomSummary
 ) -> dict[str, Any]:

@@ -118,16 +118,17 @@ class Accounts:
     async def check_password(self, user: str, password: str) -> Account:
         """The account whose user ID or localpart is `user`, if this is its password.
 
-        Raises M_FORBIDDEN, the same for an unknown user and a wrong password; M_USER_DEACTIVATED.
+        Raises M_FORBIDDEN, the same for an unknown user and a wrong password; M_USER_DEACTIVATED, whatever the password.
         """
         user_id = self.user_id_of(user)
         account = None if user_id is None else await self.get(user_id)
         password_hash = None if account is None else account.password_hash
         matches = await self._passwords.verify(password_hash, password)
+        if account is not None and account.is_deactivated:
+            # It has no password any more that could be asked for first.
+            raise user_deactivated()
         if account is None or password_hash is None or not matches:
             raise forbidden("Invalid username or password")
-        if account.is_deactivated:
-            raise user_deactivated()
         if self._passwords.needs_rehash(password_hash):
             await self._store_password(account.user_id, password)
         return account

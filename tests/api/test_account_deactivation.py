@@ -58,7 +58,7 @@ async def test_the_end_of_an_account(whole: WholeServer) -> None:
         assert await has_left(bob, here, alice.user_id) == {"membership": "leave"}
     (await bob.get(f"{V3}/profile/{alice.user_id}")).refused(404, "M_NOT_FOUND")
     login = {"type": "m.login.password", "user": "alice", "password": "a password"}
-    (await whole.client.post(f"{V3}/login", login)).refused(403, "M_FORBIDDEN")
+    (await whole.client.post(f"{V3}/login", login)).refused(403, "M_USER_DEACTIVATED")
     again = {"username": "alice", "password": "x", "auth": {"type": "m.login.dummy"}}
     (await whole.client.post(f"{V3}/register", again)).refused(400, "M_USER_IN_USE")
     (await whole.client.get(f"{V3}/register/available?username=alice")).refused(400, "M_USER_IN_USE")

@@ -122,7 +122,9 @@ async def test_what_is_not_a_login(server: Server, body: dict[str, Any], status:
 async def test_a_deactivated_account(server: Server) -> None:
     alice = await server.user("alice")
     await server.database.write(
-        lambda tx: tx.execute("UPDATE users SET is_deactivated = true WHERE user_id = $1", alice.user_id)
+        lambda tx: tx.execute(
+            "UPDATE users SET is_deactivated = true, password_hash = NULL WHERE user_id = $1", alice.user_id
+        )
     )
     (await server.client.post(LOGIN, with_password())).refused(403, "M_USER_DEACTIVATED")
     (await alice.get(WHOAMI)).refused(401, "M_UNKNOWN_TOKEN")

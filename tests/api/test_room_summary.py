@@ -41,6 +41,13 @@ async def test_a_summary(rooms: RoomServer) -> None:
     assert (await ask(rooms.alice.http, "#garden:ours.test")).ok() == wanted | {"membership": "join"}
 
 
+async def test_the_paths_of_the_proposal(rooms: RoomServer) -> None:
+    room_id = await rooms.alice.create(name="Garden")
+    unstable = "/_matrix/client/unstable/im.nheko.summary"
+    for path in (f"summary/{quote(room_id)}", f"rooms/{quote(room_id)}/summary"):
+        assert (await rooms.alice.http.get(f"{unstable}/{path}")).ok()["name"] == "Garden"
+
+
 async def test_memberships(rooms: RoomServer) -> None:
     room_id = await rooms.alice.create()
     (await ask(rooms.bob.http, room_id)).refused(404, "M_NOT_FOUND")
