@@ -53,6 +53,14 @@ class World:
         path = f"{self.room}/typing/{quote(self.alice.user_id)}"
         (await self.alice.put(path, {"typing": True, "timeout": 30_000})).ok()
 
+    async def presence(self) -> Any:
+        path = f"{V3}/presence/{quote(self.alice.user_id)}/status"
+        (await self.alice.put(path, {"presence": "online", "status_msg": "at the river"})).ok()
+
+    async def name(self) -> Any:
+        path = f"{V3}/profile/{quote(self.alice.user_id)}/displayname"
+        (await self.alice.put(path, {"displayname": "Alice"})).ok()
+
     async def invite(self) -> Any:
         other = await create_room(self.alice)
         (await self.alice.post(f"{V3}/rooms/{quote(other)}/invite", {"user_id": self.bob.user_id})).ok()
@@ -116,6 +124,8 @@ NEWS: list[tuple[Callable[[World], Awaitable[Any]], Callable[[Any, str], bool]]]
     (World.redaction, in_room("timeline")),
     (World.receipt, in_room("ephemeral")),
     (World.typing, in_room("ephemeral")),
+    (World.presence, lambda answer, _: bool(answer["presence"]["events"])),
+    (World.name, in_room("timeline")),
     (World.invite, rooms_of("invite")),
     (World.kick, rooms_of("leave")),
     (World.own_join, rooms_of("join")),
