@@ -1,4 +1,4 @@
-"""The limits of endpoints, rc_message, rc_joins.local and rc_room_creation: what counts together, for whom, and what is answered."""
+"""The limits of endpoints, rc_message, rc_joins.local and rc_room_creation: what counts together, for whom, how it is answered."""
 
 from __future__ import annotations
 
