@@ -13,12 +13,13 @@ from homeserver.core.auth_rules import Refusal, auth_keys, authorise, check_auth
 from homeserver.core.events import Event, StateKey
 from homeserver.core.state_map import Digest
 from homeserver.services import event_store
+from homeserver.services.event_places import refusal_by_place
 from homeserver.services.redactions import apply_redactions
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
 from homeserver.storage import positions, rooms
 from homeserver.storage.database import Transaction
-from homeserver.storage.events import EventStatus, NewEvent
+from homeserver.storage.events import EventStatus, NewEvent, StoredEvent
 from homeserver.storage.rooms import Room
 
 CREATE: StateKey = ("m.room.create", "")
@@ -38,14 +39,21 @@ class HistoryWriter:
         """Judge an event and take it in; the events before it first. Returns why it cannot be taken in, or None.
 
         `state_before` when it is known from elsewhere; else it follows from the prev events. An event that the auth rules refuse
-        is taken in as rejected, so that it is not fetched again.
+        is taken in as rejected, so that it is not fetched again; what cannot have a place in this room is not taken in.
         Spec: https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
         """
-        known = await stored_events.get(self._tx, event.event_id)
+        read = await stored_events.get_many(self._tx, [event.event_id, *event.prev_event_ids])
+        room = self._room
+        misplaced = await refusal_by_place(
+            self._tx, self._states, room.room_nid, room.current_state, event, read
+        )
+        if misplaced:
+            return misplaced.reason
+        known = read.get(event.event_id)
         if known is not None and not known.is_outlier:
             return "it came meanwhile"
         event = event_store.as_kept(event, known)
-        before = state_before if state_before is not None else await self._state_before(event)
+        before = state_before if state_before is not None else await self._state_before(event, read)
         if before is None:
             return "the state before it is not known"
         wanted = event.auth_event_ids_with_create
@@ -85,11 +93,10 @@ class HistoryWriter:
         await apply_redactions(tx, self._states, placed, may_be_waited_for=self._added)
         return len(self._added)
 
-    async def _state_before(self, event: Event) -> Digest | None:
+    async def _state_before(self, event: Event, read: Mapping[str, StoredEvent]) -> Digest | None:
         roots: list[Digest] = []
-        stored = await stored_events.get_many(self._tx, event.prev_event_ids)
         for event_id in event.prev_event_ids:
-            known = self._added.get(event_id) or stored.get(event_id)
+            known = self._added.get(event_id) or read.get(event_id)
             if known is None or known.state_after is None:
                 return None
             roots.append(known.state_after)

@@ -18,6 +18,7 @@ from homeserver.core.identifiers import is_valid_server_name
 from homeserver.core.power_levels import CREATE
 from homeserver.core.state_map import EMPTY, Digest
 from homeserver.services import event_store
+from homeserver.services.event_places import refusal_by_place
 from homeserver.services.notifier import Arrival, Committed
 from homeserver.services.redactions import apply_redactions
 from homeserver.services.room_deliveries import Deliveries, deliver
@@ -151,7 +152,9 @@ class GraphWriter:
         known = self._read[event_id]
         if known and not known.is_outlier and known.room_nid == self.room.room_nid:
             return Outcome(event, Verdict.DUPLICATE, stored_as=known.status)
-        refusal = await self._refusal_by_place(event)
+        refusal = await refusal_by_place(
+            self._tx, self._states, self.room.room_nid, self.current_state, event, self._read
+        )
         if refusal:
             return Outcome(event, Verdict.REJECTED, refusal)
         event = event_store.as_kept(event, known)
@@ -248,22 +251,6 @@ class GraphWriter:
         """Whether the event's place in the graph is known."""
         known = self._read.get(event_id)
         return event_id in self._added or (known is not None and not known.is_outlier)
-
-    async def _refusal_by_place(self, event: Event) -> Refusal | None:
-        """Why an event cannot have a place in this room at all; such an event is not kept."""
-        nid = self.room.room_nid
-        known = self._read[event.event_id]
-        if known and known.room_nid != nid:
-            return Refusal("event_id", "another room has an event with this ID")
-        for event_id in event.prev_event_ids:
-            prev = self._read.get(event_id)
-            if prev and prev.room_nid != nid:
-                return Refusal("prev_events", f"the event {event_id} before it is of another room")
-        if event.type == CREATE[0]:
-            create = (await self._states.ids(self._tx, self.current_state, [CREATE])).get(CREATE)
-            if create not in (None, event.event_id):
-                return Refusal("m.room.create", f"the room was created by {create}")
-        return None
 
     async def _state_before(self, event: Event) -> Digest:
         """The state before an event: the state after its prev events, resolved."""

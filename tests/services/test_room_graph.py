@@ -11,6 +11,7 @@ from homeserver.services.history_writes import HistoryWriter
 from homeserver.services.outliers import import_outliers
 from homeserver.services.room_graph import GraphWriter, MissingEvents, Verdict
 from homeserver.services.timeline import Draft
+from homeserver.storage import events as stored_events
 from homeserver.storage import memberships, rooms
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.events import EventStatus
@@ -210,20 +211,12 @@ async def test_a_refused_event_stays_so_however_it_comes_again(
     # The rules of the room change; another server sends it once more, and with another state before it; then as history.
     await services.timeline.send(room_id, Draft(ALICE, "m.room.member", {"membership": "leave"}, BOB))
     await services.timeline.send(room_id, Draft(ALICE, "m.room.power_levels", levels, ""))
-    before = (await stored(services, b.event_id)).state_before
+    before = (await stored(services, b.event_id)).state_after
     for options in ({}, {"state_before": before}):
         (outcome,) = await offer(services, room_id, refused, **options)
         assert (outcome.verdict, outcome.stored_as) == (Verdict.DUPLICATE, status)
 
-    async def as_history(tx: Transaction) -> str | None:
-        room = await rooms.get(tx, room_id)
-        assert room is not None
-        writer = HistoryWriter(tx, services.states, room)
-        problem = await writer.add(refused, before)
-        assert await writer.close() == 0
-        return problem
-
-    assert await services.database.write(as_history) is not None
+    assert await as_history(services, room_id, refused, b) is not None
     assert (await stored(services, refused.event_id)).status is status
     assert refused.event_id not in await ends(services, room_id)
 
@@ -293,6 +286,52 @@ async def test_an_id_that_another_room_has_is_refused_and_that_room_is_unharmed(
     assert outcome.verdict is Verdict.REJECTED
     assert (await stored(services, theirs.event_id)).is_outlier
     assert await ends(services, here) == {join.event_id}
+
+
+async def as_history(
+    services: RoomServices, room_id: str, event: Event, state_of: Event | None = None
+) -> str | None:
+    """Take an event in as history of a room; returns why it cannot be."""
+    before = (await stored(services, state_of.event_id)).state_after if state_of else None
+
+    async def work(tx: Transaction) -> tuple[str | None, None]:
+        room = await rooms.get(tx, room_id)
+        assert room is not None
+        writer = HistoryWriter(tx, services.states, room)
+        problem = await writer.add(event, before)
+        assert await writer.close() == (problem is None)
+        return problem, None
+
+    return await services.writes.run(room_id, work)
+
+
+async def test_history_does_not_cross_rooms(services: RoomServices) -> None:
+    here, there = await services.room(ALICE), await services.room(ALICE)
+    join, foreign = await joined_from(services, here, BOB), await joined_from(services, there, BOB)
+    event = await message(services, here, foreign, state_of=join)
+    for state_of in (None, join):
+        assert "another room" in (await as_history(services, here, event, state_of) or "")
+    assert await services.database.read(lambda tx: stored_events.get(tx, event.event_id)) is None
+
+
+async def test_an_id_that_another_room_has_is_no_history_and_that_room_is_unharmed(
+    services: RoomServices,
+) -> None:
+    here, there = await services.room(ALICE, "2"), await services.room(ALICE, "2")
+    join, foreign = await joined_from(services, here, BOB), await joined_from(services, there, BOB)
+    theirs = await message(services, there, foreign)
+    await outlier(services, there, theirs)
+    same_id = await message(services, here, join, event_id=theirs.event_id)
+    assert "another room" in (await as_history(services, here, same_id) or "")
+    assert (await stored(services, theirs.event_id)).is_outlier
+
+
+async def test_a_room_has_one_create_event_in_its_history_too(services: RoomServices) -> None:
+    room_id = await services.room(ALICE, "10")
+    create = await event_after(
+        services, room_id, [], ALICE, "m.room.create", {"creator": ALICE, "room_version": "10"}, "", auth=[]
+    )
+    assert "was created by" in (await as_history(services, room_id, create) or "")
 
 
 async def test_an_outlier_gets_its_place(services: RoomServices) -> None:
