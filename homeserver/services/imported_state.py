@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from homeserver.core.event_order import Judged, by_auth_events, judge_by_auth_events, ordered
 from homeserver.core.events import Event, StateKey
 from homeserver.storage import events as stored_events
+from homeserver.storage import rooms
 from homeserver.storage.database import Transaction
 from homeserver.storage.events import EventStatus
 
@@ -48,8 +49,9 @@ async def imported_state(
 ) -> ImportedState:
     """Judge events and make the state map of those with `state_ids`; those that cannot be had or are not allowed are left out.
 
-    `events` are new, with their signatures verified; `known` are those that we have judged before, of which `known_rejected` were
-    rejected. Runs off the event loop. Raises BadState: no create event, two events for one entry, an event without state key.
+    `events` are given to us, with their signatures verified; `known` are those that we have judged before. `known_rejected` were
+    rejected then, and stay so, also where they are given to us once more. Runs off the event loop. Raises BadState: no create
+    event, two events for one entry, an event without state key.
     """
     return await asyncio.to_thread(_imported_state, state_ids, events, known, known_rejected)
 
@@ -63,10 +65,8 @@ def _imported_state(
     judged = judge_by_auth_events(events.values(), known, known_rejected)
     entries: dict[StateKey, str] = {}
     for event_id in state_ids:
-        event = judged.accepted.get(event_id)
-        if event is None and event_id not in known_rejected:
-            event = known.get(event_id)
-        if event is None:
+        event = judged.accepted.get(event_id) or known.get(event_id)
+        if event is None or event_id in known_rejected:
             continue
         if not event.is_state:
             raise BadState(f"{event_id} is in the state, but is no state event")
@@ -98,3 +98,16 @@ async def known_events(
         found = {event_id: stored for event_id, stored in found.items() if stored.room_nid == room_nid}
     rejected = {event_id for event_id, stored in found.items() if stored.status is EventStatus.REJECTED}
     return {event_id: stored.event for event_id, stored in found.items()}, rejected
+
+
+async def rejected_before(tx: Transaction, room_id: str, event_ids: Iterable[str]) -> set[str]:
+    """Those of the events that we have rejected in an earlier stay in the room: none becomes part of it by our return."""
+    room = await rooms.get(tx, room_id)
+    if room is None:
+        return set()
+    found = await stored_events.known(tx, list(event_ids))
+    return {
+        event_id
+        for event_id, each in found.items()
+        if each.room_nid == room.room_nid and each.status is EventStatus.REJECTED
+    }

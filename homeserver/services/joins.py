@@ -33,7 +33,13 @@ from homeserver.services.handshakes import (
     servers_to_ask,
 )
 from homeserver.services.identity import Identity
-from homeserver.services.imported_state import CREATE, BadState, ImportedState, imported_state
+from homeserver.services.imported_state import (
+    CREATE,
+    BadState,
+    ImportedState,
+    imported_state,
+    rejected_before,
+)
 from homeserver.services.joins_in_progress import JoinsInProgress
 from homeserver.services.received_events import ReceivedEvents
 from homeserver.services.room_imports import RoomImports
@@ -207,7 +213,8 @@ class RemoteJoins:
         for event_id, dropped in received.dropped.items():
             log.info("join of %s: dropped %s: %s", room_id, event_id, dropped.reason)
         state_ids = [each.event_id for each in joined.state.events]
-        state = await imported_state(state_ids, received.events, {})
+        rejected = await self._database.read(lambda tx: rejected_before(tx, room_id, offered))
+        state = await imported_state(state_ids, received.events, {}, rejected)
         lost = len(joined.state.invalid) + len(state_ids) - len(state.entries)
         if lost:
             log.warning(

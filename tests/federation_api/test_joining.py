@@ -13,9 +13,11 @@ from homeserver.core.errors import MatrixError
 from homeserver.services import joins
 from homeserver.services.timeline import Draft
 from homeserver.storage import rooms
+from homeserver.storage.events import EventStatus
 from tests.support.certificates import Authority
 from tests.support.federating_server import FederatingServer
 from tests.support.federation_peer import Asked, FederationPeer, PeerRoom, error, until
+from tests.support.invariants import violations
 
 
 async def nothing_is_stored(ours: FederatingServer, room: PeerRoom) -> bool:
@@ -421,6 +423,32 @@ async def test_coming_back_after_leaving(ours: FederatingServer, peer: Federatio
     assert await ours.stored(first) is not None
     again = await ours.say(room.room_id, bob, "again")
     await arrives(again, room)
+
+
+async def test_what_was_rejected_stays_so_when_the_room_is_joined_again(
+    ours: FederatingServer, peer: FederationPeer
+) -> None:
+    room, alice, bob, mallory = peer.room(), peer.user("alice"), ours.user("bob"), peer.user("mallory")
+    await ours.joins.join(bob, room.room_id, [peer.server_name], {})
+    public = [room.state[key] for key in (("m.room.create", ""), ("m.room.power_levels", ""))]
+    public.append(room.state["m.room.join_rules", ""])
+    closed = room.add("m.room.join_rules", alice, {"join_rule": "invite"}, "")
+    # Right by the events that it names, wrong by the state before it.
+    join = {"membership": "join"}
+    sneaked = room.put(room.make("m.room.member", mallory, join, mallory, auth_events=public))
+    opened = room.add("m.room.join_rules", alice, {"join_rule": "public"}, "")
+    answers = await peer.send(ours.server_name, closed, sneaked, opened)
+    assert (answers[sneaked.event_id] or "").startswith("Rejected") and answers[opened.event_id] is None
+    left = await ours.timeline.send(room.room_id, Draft(bob, "m.room.member", {"membership": "leave"}, bob))
+    await arrives(left, room)
+    # The peer's room has it in its state.
+    await ours.joins.join(bob, room.room_id, [peer.server_name], {})
+    stored = await ours.stored(sneaked.event_id)
+    assert stored is not None and stored.status is EventStatus.REJECTED
+    assert await ours.members(room.room_id) == sorted([alice, bob])
+    said = room.say(mallory, "am I in?")
+    assert "Rejected" in ((await peer.send(ours.server_name, said))[said.event_id] or "")
+    assert not await violations(ours.database)
 
 
 async def test_a_restricted_room(ours: FederatingServer, peer: FederationPeer) -> None:
