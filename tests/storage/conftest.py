@@ -57,13 +57,17 @@ async def database_settings(
         templates.add(_TEMPLATE)
     name = f"test_{next(_numbers)}"
     await server.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
-    yield Settings("psycopg2", server.arguments(name))
-    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    try:
+        yield Settings("psycopg2", server.arguments(name))
+    finally:
+        await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
 async def database(database_settings: Settings) -> AsyncIterator[Database]:
     """A database with the schema and nothing else."""
     opened = await open_database(database_settings)
-    yield opened
-    await opened.close()
+    try:
+        yield opened
+    finally:
+        await opened.close()

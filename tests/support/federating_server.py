@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -114,30 +115,34 @@ class FederatingServer:
         self.server_name = name_of(self._socket)
 
     async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        """What is opened is closed by `stack`, also when something after it fails."""
         self.database = await open_sqlite(self.path)
+        stack.push_async_callback(self.database.close)
         self.client = FederationClient(
             self.server_name,
             self.signing_key,
             outbound_settings(self.authority),
             clock=lambda: now_ms() / 1000,
         )
+        stack.push_async_callback(self.client.close)
         own = OwnKeys(self.server_name, [self.signing_key], self.old_verify_keys)
         self.key_ring = KeyRing(self.client, DatabaseKeyStore(self.database), own)
+        stack.push_async_callback(self.key_ring.close)
         self.identity = Identity(self.server_name, self.signing_key)
         self._build(own)
+        for part in (self.sender, self.merging, self.incoming, self.joins):
+            stack.push_async_callback(part.stop)
         await self.sender.start()
-        await self._listen()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
-        await self.joins.stop()
-        await self.incoming.stop()
-        await self.merging.stop()
-        await self.sender.stop()
-        await self.key_ring.close()
-        await self.client.close()
-        await self.database.close()
+        await self._listen(stack)
 
     async def rotate_key(self, version: str) -> None:
         """Restart with a new signing key; the one until now becomes an old one."""
@@ -242,7 +247,7 @@ class FederatingServer:
             ),
         ]
 
-    async def _listen(self) -> None:
+    async def _listen(self, stack: AsyncExitStack) -> None:
         inbound = RequestAuthenticator(self.server_name, self.key_ring)
 
         async def authenticate(method: str, uri: str, headers: CIMultiDictProxy[str], content: Any, /) -> str:
@@ -258,10 +263,11 @@ class FederatingServer:
             body_timeout=2.0,
         )
         application.middlewares.extend(self.middlewares)
-        self._runner = make_runner(application)
-        await self._runner.setup()
+        runner = make_runner(application)
+        stack.push_async_callback(runner.cleanup)
+        await runner.setup()
         context = self.authority.server_context(f"{SUBNET}.{self.number}")
-        await web.SockSite(self._runner, self._socket, ssl_context=context).start()
+        await web.SockSite(runner, self._socket, ssl_context=context).start()
 
     def _after_commit(self, committed: Committed) -> None:
         self.committed.append(committed)

@@ -91,14 +91,17 @@ def _initialise(programs: Path, data: Path, user: str | None) -> None:
     rules.write_text(f"local all {WITH_PASSWORD} scram-sha-256\n{rules.read_text()}")
 
 
-def _wait_until_ready(log: IO[str]) -> None:
-    """Read the server's log until it is ready, then go on reading so that the pipe does not fill."""
+def _wait_until_ready(log: IO[str]) -> threading.Thread:
+    """Read the server's log until it is ready; the thread goes on reading, until the end, so that the pipe does not fill."""
     seen: list[str] = []
     for line in log:
         seen.append(line)
         if _READY in line:
-            threading.Thread(target=lambda: [None for _ in log], daemon=True).start()
-            return
+            reading = threading.Thread(
+                target=lambda: [None for _ in log], name="log of postgres", daemon=True
+            )
+            reading.start()
+            return reading
     raise PostgreSQLMissing(f"postgres did not start: {''.join(seen).strip()}")
 
 
@@ -125,10 +128,13 @@ def postgresql_server() -> Iterator[PostgreSQLServer]:
             text=True,
         )
         assert process.stderr is not None
+        reading = None
         try:
-            _wait_until_ready(process.stderr)
+            reading = _wait_until_ready(process.stderr)
             yield PostgreSQLServer(name, process)
         finally:
             process.send_signal(3)  # SIGQUIT: at once, nothing here is kept
             process.wait()
+            if reading is not None:
+                reading.join()  # to the end of the log, which the last of the server's processes brings
             process.stderr.close()

@@ -145,16 +145,17 @@ class WholeServer:
         self.base_url = f"http://{host}:{plain_port}"
         self.database_path = Path(settings["database"]["args"]["database"])
         self._settings = settings_from(settings, base=directory).settings
-        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        server = await serve(self._settings)
-        self._stack.push_async_callback(server.close)
-        # A client of its own connection each: many requests at once are meant to be at once.
-        connector = aiohttp.TCPConnector(limit=0)
-        session = aiohttp.ClientSession(auto_decompress=False, connector=connector)
-        await self._stack.enter_async_context(session)
-        self.client = Client(session, self.base_url)
+        async with AsyncExitStack() as stack:
+            server = await serve(self._settings)
+            stack.push_async_callback(server.close)
+            # A client of its own connection each: many requests at once are meant to be at once.
+            connector = aiohttp.TCPConnector(limit=0)
+            session = aiohttp.ClientSession(auto_decompress=False, connector=connector)
+            await stack.enter_async_context(session)
+            self.client = Client(session, self.base_url)
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -162,7 +163,6 @@ class WholeServer:
 
     def again(self) -> Self:
         """The same server, to be started once more."""
-        self._stack = AsyncExitStack()
         return self
 
     def user_id(self, localpart: str) -> str:
