@@ -116,4 +116,6 @@ def _authenticators(base: Base, services: Iterable[object]) -> Authenticators:
         base.sender.heard_from(origin)
         return origin
 
-    return Authenticators(access_token, signed_request)
+    authenticators = Authenticators(access_token, signed_request)
+    sessions.on_end.append(authenticators.running.changed)
+    return authenticators

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -212,7 +213,9 @@ class _Dispatcher:
         arguments = await match.target.arguments(request)
         work = self._in_turn(request, endpoint, arguments)
         if endpoint.cancellable:
-            return to_web_response(await self._until_cancelled(work))
+            check = partial(authenticate, request, endpoint, self._authenticators)
+            with self._authenticators.running.running(request, check):
+                return to_web_response(await self._until_cancelled(work))
         return to_web_response(await self._to_the_end(work))
 
     async def _in_turn(self, request: Request, endpoint: Endpoint, arguments: dict[str, Any]) -> Any:

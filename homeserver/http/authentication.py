@@ -5,7 +5,7 @@ and injected.
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from multidict import CIMultiDictProxy
@@ -23,6 +23,7 @@ from homeserver.core.requester import Requester
 from homeserver.http.decoding import decode_content
 from homeserver.http.endpoint import Auth, Endpoint
 from homeserver.http.request import Request
+from homeserver.http.running import RunningRequests
 
 
 class AccessTokenAuthenticator(Protocol):
@@ -47,10 +48,14 @@ class SignedRequestAuthenticator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Authenticators:
-    """The two ways to prove who sends a request. One that is None refuses all that needs it."""
+    """The two ways to prove who sends a request. One that is None refuses all that needs it.
+
+    running: what is told when sessions end, so that the requests of these do not wait on.
+    """
 
     access_token: AccessTokenAuthenticator | None = None
     signed_request: SignedRequestAuthenticator | None = None
+    running: RunningRequests = field(default_factory=RunningRequests)
 
 
 def access_token_of(request: Request) -> str | None:

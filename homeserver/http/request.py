@@ -41,6 +41,7 @@ class Request:
         "raw_path",
         "raw_query",
         "refusal",
+        "session_error",
     )
 
     def __init__(self, raw: web.Request, request_id: str, address: str, body_timeout: float) -> None:
@@ -54,6 +55,9 @@ class Request:
         self.content: bytes = b""
         self.json: Any = None  # the decoded content of a signed request
         self.refusal: MatrixError | None = None  # the error that it was answered with
+        self.session_error: MatrixError | None = (
+            None  # its session has ended meanwhile: what it is answered with
+        )
         self._query: dict[str, list[str]] | None = None
         self._requester: Requester | None = None
         self._origin: str | None = None

@@ -71,7 +71,7 @@ class Devices:
         known = [device_id for device_id in device_ids if "\0" not in device_id]
         await self._database.write(lambda tx: self._remove(tx, user_id, known))
         for device_id in known:
-            self._sessions.forget(user_id, device_id)
+            self._sessions.end(user_id, device_id)
 
     async def log_out(self, requester: Requester) -> None:
         """End the session of a request: its token, and the device."""
@@ -79,12 +79,12 @@ class Devices:
             await self.remove(requester.user_id, [requester.device_id])
             return
         await self._database.write(lambda tx: access_tokens.remove(tx, requester.token_id))
-        self._sessions.forget(requester.user_id)
+        self._sessions.end(requester.user_id)
 
     async def log_out_everywhere(self, user_id: str, *, but: Requester | None = None) -> None:
         """End all sessions of a user. but: whose session stays."""
         await self._database.write(lambda tx: self.remove_all(tx, user_id, but=but))
-        self._sessions.forget(user_id)
+        self._sessions.end(user_id)
 
     async def remove_all(self, tx: Transaction, user_id: str, *, but: Requester | None = None) -> None:
         """Remove all devices and tokens, in a unit of work of the caller's, who calls `forget` afterwards."""
@@ -94,8 +94,8 @@ class Devices:
         await access_tokens.remove_of_user(tx, user_id, but=None if but is None else but.token_id)
 
     def forget(self, user_id: str) -> None:
-        """Drop what is remembered of a user's sessions."""
-        self._sessions.forget(user_id)
+        """A unit of work of the caller's has changed the user's sessions, or ended them: nothing is remembered of them any more."""
+        self._sessions.end(user_id)
 
     async def _remove(self, tx: Transaction, user_id: str, device_ids: Sequence[str]) -> None:
         await devices.remove(tx, user_id, device_ids)

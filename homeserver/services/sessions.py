@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import string
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from homeserver.config import SessionSettings
@@ -60,6 +61,8 @@ class Sessions:
         self._settings = settings
         self._cache: OrderedDict[bytes, tuple[Requester, int, int | None]] = OrderedDict()
         """Hash of the token -> owner, until when that may be remembered, until when the token is good."""
+        self.on_end: list[Callable[[str], None]] = []
+        """Told of users of whom sessions have ended, or may do less than before."""
         self._generation = 0  # raised when tokens end: what was read before must not be remembered after
 
     async def start(self, new: NewSession) -> Session:
@@ -212,6 +215,12 @@ class Sessions:
             lambda tx: _used(tx, owner.user_id, device_id, token_id, owner.replaced_refresh_token_id)
         )
         self.forget(owner.user_id, device_id)
+
+    def end(self, user_id: str, device_id: str | None = None) -> None:
+        """Sessions of a user have ended, or changed what they may do: forget them, and let what they wait for end."""
+        self.forget(user_id, device_id)
+        for told in self.on_end:
+            told(user_id)
 
     def forget(self, user_id: str, device_id: str | None = None) -> None:
         """Drop what is remembered of a user's device, or of all that is the user's: something has changed."""

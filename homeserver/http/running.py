@@ -1,0 +1,61 @@
+"""Requests that wait for news, and how they end when their session does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+from homeserver.core.errors import MatrixError
+from homeserver.http.request import Request
+
+Check = Callable[[], Awaitable[None]]
+"""Authenticates a request again; raises MatrixError."""
+
+
+class RunningRequests:
+    """The requests that may run for long, by whose they are. One object for all listeners."""
+
+    def __init__(self) -> None:
+        self._by_user: dict[str, dict[Request, tuple[asyncio.Task[object], Check]]] = {}
+        self._checks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_user.values()))
+
+    @contextmanager
+    def running(self, request: Request, check: Check) -> Iterator[None]:
+        """What the current task does within this ends with the error that `check` raises, if it does so after `changed`."""
+        task, requester = asyncio.current_task(), request.requester_or_none
+        if task is None or requester is None:
+            yield
+            return
+        of_user = self._by_user.setdefault(requester.user_id, {})
+        of_user[request] = (task, check)
+        try:
+            yield
+        except asyncio.CancelledError:
+            # Unless the client has gone away at the same time, or the server stops.
+            if request.session_error is not None and task.uncancel() == 0:
+                raise request.session_error from None
+            raise
+        finally:
+            del of_user[request]
+            if not of_user and self._by_user.get(requester.user_id) is of_user:
+                del self._by_user[requester.user_id]
+
+    def changed(self, user_id: str) -> None:
+        """Look again at the user's requests: a session of the user's may have ended."""
+        for request, (task, check) in self._by_user.get(user_id, {}).items():
+            looking = asyncio.create_task(self._look(request, task, check))
+            self._checks.add(looking)
+            looking.add_done_callback(self._checks.discard)
+
+    async def _look(self, request: Request, task: asyncio.Task[object], check: Check) -> None:
+        try:
+            await check()
+        except MatrixError as error:
+            requester = request.requester
+            if request.session_error is None and request in self._by_user.get(requester.user_id, {}):
+                request.session_error = error
+                task.cancel()
