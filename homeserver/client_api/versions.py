@@ -26,6 +26,8 @@ VERSIONS = (
 )
 
 UNSTABLE_FEATURES = {
+    # Reports of rooms, in v1.13: https://github.com/matrix-org/matrix-spec-proposals/pull/4151
+    "org.matrix.msc4151": True,
     # Profile fields with any name, in v1.16: https://github.com/matrix-org/matrix-spec-proposals/pull/4133
     "uk.tcpip.msc4133": True,
     "uk.tcpip.msc4133.stable": True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from homeserver.client_api import ENDPOINTS
 from homeserver.core.room_versions import ROOM_VERSIONS
 
 from .conftest import Server, StartServer
@@ -15,8 +16,12 @@ VERSIONS = "/_matrix/client/versions"
 
 async def test_versions(server: Server) -> None:
     answer = (await server.client.get(VERSIONS)).ok()
-    assert "v1.1" in answer["versions"]
-    assert all(enabled is True for enabled in answer["unstable_features"].values())
+    # v1.11 means media behind authentication: not before media are served.
+    assert answer["versions"] == ["r0.6.1", *(f"v1.{minor}" for minor in range(1, 11))]
+    paths = [path for served in ENDPOINTS for path in served.paths]
+    for feature, enabled in answer["unstable_features"].items():
+        proposal = feature.removesuffix(".stable")
+        assert enabled is True and any(f"/unstable/{proposal}/" in path for path in paths), feature
     alice = await server.user("alice")
     assert (await alice.get(VERSIONS)).ok() == answer
     (await server.client.with_token("wrong").get(VERSIONS)).refused(401, "M_UNKNOWN_TOKEN")

@@ -24,6 +24,7 @@ from tests.support.federation_peer import until
 from tests.support.rooms import RoomServices, open_sqlite
 
 POLICY = BackoffPolicy(quick=(), first_ms=1_000, multiplier=2, most_ms=8_000, jitter=0)
+PATIENT = BackoffPolicy(quick=(), first_ms=3_600_000, most_ms=24 * 3_600_000, jitter=0)
 BOB = "@bob:ours.test"
 
 
@@ -80,11 +81,16 @@ class Setting:
 
     async def sender(self) -> Sender:
         """A started sender, as after a start of the server."""
+        sender = self.sender_with(POLICY)
+        await sender.start()
+        return sender
+
+    def sender_with(self, policy: BackoffPolicy) -> Sender:
+        """A sender that is not started."""
         sender = Sender(
-            self.database, self.network.send, "ours.test", self.services.clock, POLICY, random.Random(1)
+            self.database, self.network.send, "ours.test", self.services.clock, policy, random.Random(1)
         )
         self.senders.append(sender)
-        await sender.start()
         return sender
 
     async def say(self, room_id: str, texts: Sequence[str], *servers: str) -> None:
@@ -304,15 +310,7 @@ async def fail_often(setting: Setting, sender: Sender, times: int) -> None:
 
 
 async def test_a_server_that_comes_back_is_noticed_at_once(setting: Setting) -> None:
-    sender = Sender(
-        setting.database,
-        setting.network.send,
-        "ours.test",
-        setting.services.clock,
-        BackoffPolicy(quick=(), first_ms=3_600_000, most_ms=24 * 3_600_000, jitter=0),
-        random.Random(1),
-    )
-    setting.senders.append(sender)
+    sender = setting.sender_with(PATIENT)
     await fail_often(setting, sender, 6)
     assert seconds_to_next_try(sender, "a.test") > 20 * 3600
     sender.heard_from("a.test")  # no time has passed since the last try
@@ -346,15 +344,7 @@ async def test_the_time_of_the_next_try_may_come_while_the_failure_is_noted(
         await note(tx, failing)
 
     monkeypatch.setattr(destinations, "set_failing", slowly)
-    sender = Sender(
-        setting.database,
-        setting.network.send,
-        "ours.test",
-        setting.services.clock,
-        BackoffPolicy(quick=(1,), first_ms=3_600_000, most_ms=3_600_000, jitter=0),
-        random.Random(1),
-    )
-    setting.senders.append(sender)
+    sender = setting.sender_with(BackoffPolicy(quick=(1,), first_ms=3_600_000, most_ms=3_600_000, jitter=0))
     setting.network.answers["a.test"] = [failure("a.test")]
     await setting.say(await setting.services.room(BOB), ["one"], "a.test")
     sender.wake(["a.test"])
@@ -379,15 +369,7 @@ async def test_news_for_a_server_that_has_just_failed_is_no_reason_to_try_it_aga
 
 
 async def test_a_server_that_reaches_us_and_is_out_of_our_reach_is_not_hammered(setting: Setting) -> None:
-    sender = Sender(
-        setting.database,
-        setting.network.send,
-        "ours.test",
-        setting.services.clock,
-        BackoffPolicy(quick=(), first_ms=3_600_000, most_ms=24 * 3_600_000, jitter=0),
-        random.Random(1),
-    )
-    setting.senders.append(sender)
+    sender = setting.sender_with(PATIENT)
     await fail_often(setting, sender, 1)
     setting.network.answers["a.test"] = [failure("a.test")] * 50
     pauses = []
