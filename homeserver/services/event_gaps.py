@@ -122,12 +122,14 @@ class EventGaps:
     async def fetch_auth_events(self, server: str, room: Room, event: Event, allowance: GapAllowance) -> None:
         """Store the auth chain of an event, as far as we do not have it. Raises GapError."""
         allowance.spend()
+        is_temporary = False
         try:
             async with allowance.in_time():
                 answer = await get_event_auth(self._client, server, room.room_id, event.event_id, room.rules)
             offered = {each.event_id: each for each in answer.events}
         except (FederationError, TimeoutError) as error:
             log.info("%s does not give the auth chain of %s: %s", server, event.event_id, error)
+            is_temporary = _is_temporary(error)
             offered = await self._single_events(server, room, event.auth_event_ids_with_create, allowance)
         wanted = {event_id for each in (event, *offered.values()) for event_id in by_auth_events(each)}
         known, rejected = await self._database.read(lambda tx: known_events(tx, wanted | set(offered)))
@@ -145,7 +147,8 @@ class EventGaps:
         have = known.keys() | judged.accepted.keys() | judged.rejected.keys()
         missing = set(event.auth_event_ids_with_create) - have
         if missing:
-            raise GapError(f"its auth events {sorted(missing)} cannot be had from {server}")
+            reason = f"its auth events {sorted(missing)} cannot be had from {server}"
+            raise GapError(reason, is_temporary=is_temporary)
         gaps_filled.labels("event_auth").inc()
 
     async def state_before(self, server: str, room: Room, event: Event, allowance: GapAllowance) -> Digest:
@@ -155,7 +158,8 @@ class EventGaps:
             state = await self._fetched_state(server, room, event, allowance)
         except (FederationError, TimeoutError, BadState) as error:
             raise GapError(
-                f"the state before {event.event_id} cannot be had from {server}: {error}"
+                f"the state before {event.event_id} cannot be had from {server}: {error}",
+                is_temporary=_is_temporary(error),
             ) from error
 
         async def work(tx: Transaction) -> tuple[Digest, None]:
@@ -234,3 +238,8 @@ class EventGaps:
         wanted = set(event_ids)
         known = await self._database.read(lambda tx: stored_events.known(tx, wanted))
         return wanted - known.keys()
+
+
+def _is_temporary(error: Exception) -> bool:
+    """Whether the server could not be asked just now, rather than has nothing to say."""
+    return error.temporary if isinstance(error, FederationError) else isinstance(error, TimeoutError)

@@ -5,6 +5,7 @@ Spec: https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-recei
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,10 @@ MAX_STATE_FETCHES = 5
 REQUESTS_A_PDU, SECONDS_A_PDU = 20, 90.0
 REQUESTS_A_TRANSACTION, SECONDS_A_TRANSACTION = 100, 300.0
 """What filling gaps may cost. A usual gap takes three requests: the events in it, the state before them, what is new in that."""
+
+PAUSES_S = (1.0, 2.0, 4.0)
+"""How long to wait, for all events of one intake together, before a server is asked again that could not be asked just now: what
+is not taken is not sent a second time."""
 
 given_up = Counter(
     "homeserver_event_gaps_given_up_total",
@@ -62,6 +67,13 @@ class _Progress:
     asked_for_earlier: set[str] = field(default_factory=set)
     asked_for_auth: set[str] = field(default_factory=set)
     allowances: dict[str, GapAllowance] = field(default_factory=dict)
+    pauses_s: list[float] = field(default_factory=list)
+
+    def ask_again(self, event_id: str) -> None:
+        """What was asked for an event got no answer: it may be asked for once more."""
+        self.asked_for_earlier.discard(event_id)
+        self.asked_for_auth.discard(event_id)
+        self.roots.pop(event_id, None)
 
     def allowance_for(self, event_id: str) -> GapAllowance:
         """What may be asked for an event: of its own for one that was sent, of the event before which it was missing for others."""
@@ -73,8 +85,17 @@ class _Progress:
 class EventIntake:
     """Adds events of other servers to the graph."""
 
-    def __init__(self, writes: RoomWrites, states: RoomStates, server_name: str, gaps: EventGaps) -> None:
+    def __init__(
+        self,
+        writes: RoomWrites,
+        states: RoomStates,
+        server_name: str,
+        gaps: EventGaps,
+        *,
+        pauses_s: Sequence[float] = PAUSES_S,
+    ) -> None:
         """`gaps` fetches what is missing; `server_name` is ours."""
+        self._pauses_s = pauses_s
         self._writes = writes
         self._states = states
         self._server_name = server_name
@@ -87,7 +108,7 @@ class EventIntake:
         Not to be run twice at the same time for one room.
         """
         intake = Intake()
-        progress = _Progress(server, room, allowance)
+        progress = _Progress(server, room, allowance, pauses_s=list(self._pauses_s))
         pending = ordered(events, by_prev_events)
         for event in events:
             if event not in pending:
@@ -101,6 +122,10 @@ class EventIntake:
             try:
                 pending = [*await self._fill(progress, event, missing), *pending]
             except GapError as gap:
+                if gap.is_temporary and progress.pauses_s:
+                    await asyncio.sleep(progress.pauses_s.pop(0))
+                    progress.ask_again(event.event_id)
+                    continue
                 given_up.inc()
                 log.info("cannot take %s of %s: %s", event.event_id, room.room_id, gap.reason)
                 intake.lost[event.event_id] = gap.reason

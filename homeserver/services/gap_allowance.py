@@ -9,11 +9,12 @@ REQUEST_TIMEOUT_S = 60.0
 
 
 class GapError(Exception):
-    """What is missing cannot be had; `reason` says why."""
+    """What is missing cannot be had; `reason` says why. is_temporary: the server could not be asked, and perhaps can be soon."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, is_temporary: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.is_temporary = is_temporary
 
 
 class GapAllowance:

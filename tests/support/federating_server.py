@@ -172,7 +172,7 @@ class FederatingServer:
         received = ReceivedEvents(self.key_ring)
         self.in_progress = JoinsInProgress()
         self.gaps = EventGaps(database, self.writes, self.states, client, received)
-        intake = EventIntake(self.writes, self.states, self.server_name, self.gaps)
+        intake = EventIntake(self.writes, self.states, self.server_name, self.gaps, pauses_s=(0.05, 0.5, 1.5))
         self.outside = OutsideRooms(self.writes, self.server_name)
         inbox = RoomInbox(
             database,
