@@ -65,9 +65,10 @@ async def row_counts(database: Database) -> dict[str, int]:
     """The number of rows of every table (SQLite alone)."""
 
     async def work(tx: Transaction) -> dict[str, int]:
-        # The search index follows by itself.
+        # The indexes of search and of the user directory follow by themselves.
         tables = await tx.fetch(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'event_search%' ORDER BY name"
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'event_search%'"
+            " AND name NOT LIKE 'user_directory%' ORDER BY name"
         )
         return {row[0]: await tx.fetch_value(f"SELECT count(*) FROM {row[0]}") for row in tables}
 
