@@ -29,7 +29,7 @@ async def log_out_everywhere(alice: Client, _: Client) -> Answer:
 
 
 async def delete_device(alice: Client, _: Client) -> Answer:
-    return await alice.delete(f"{V3}/devices/{alice.device_id}", {"auth": AUTH})
+    return await alice.request("DELETE", f"{V3}/devices/{alice.device_id}", {"auth": AUTH})
 
 
 async def deactivate(alice: Client, _: Client) -> Answer:
