@@ -59,8 +59,8 @@ class GuestAccess:
         self.work = BackgroundWork("guest access", self._piece, gather_s=GATHER_S)
 
     def committed(self, news: Committed) -> None:
-        """Something was stored."""
-        if news.rooms:
+        """Something was stored: what is looked at is marked where a room's state changes."""
+        if news.moves_state:
             self.work.wake()
 
     async def _piece(self) -> bool:

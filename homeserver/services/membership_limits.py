@@ -11,7 +11,7 @@ from typing import Protocol
 
 from homeserver.core.errors import limit_exceeded
 from homeserver.core.token_bucket import RateLimit, TokenBuckets
-from homeserver.services.notifier import Committed
+from homeserver.services.notifier import Arrival, Committed
 
 
 class InviteSettings(Protocol):
@@ -57,15 +57,17 @@ class JoinLimits:
 
     def committed(self, committed: Committed) -> None:
         """Count those who have joined a room, on whichever server."""
-        arrival = committed.arrival
-        if arrival is None or arrival.room is None or not committed.newcomers:
-            return
+        for arrival in committed.arrivals:
+            if arrival.room is not None and arrival.newcomers:
+                self._count(arrival, arrival.room.room_id)
+
+    def _count(self, arrival: Arrival, room_id: str) -> None:
         # With the state that comes with a join of ours come others, who have been there before.
         events = (stored.event for stored in arrival.events)
-        joined = sum(each.membership == "join" and each.state_key in committed.newcomers for each in events)
+        joined = sum(each.membership == "join" and each.state_key in arrival.newcomers for each in events)
         now = self._monotonic()
         for _ in range(min(joined, self._per_room.limit.burst_count)):
-            self._per_room.take(arrival.room.room_id, now)
+            self._per_room.take(room_id, now)
 
 
 class InviteLimits:

@@ -17,12 +17,14 @@ class Arrival:
     """Events that have just come into a room, those that clients are shown, as they came.
 
     before, state: the room's current state before and after them. room: None for an invite to a room that we are not in.
+    newcomers: who has come to be joined to the room.
     """
 
     room: Room | None
     before: Digest
     state: Digest
     events: tuple[StoredEvent, ...]
+    newcomers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +32,35 @@ class Committed:
     """What a unit of work has stored, as far as others wait for it.
 
     position: where the stream stands now. rooms: room IDs with something new. users: our users for whom something is new
-    besides (a membership of theirs). destinations: servers for which there is something in the outbox. arrival: the events that
-    came. notified, read: our users who have more unread notifications, and those who have fewer. newcomers: who has come to be
-    joined to one of the rooms. actors: our users who did something besides sending events. many_ends: room IDs whose graph has
-    ends that should be joined.
+    besides (a membership of theirs). destinations: servers for which there is something in the outbox. arrivals: the events that
+    came, one for each room. notified, read: our users who have more unread notifications, and those who have fewer. actors: our
+    users who did something besides sending events. many_ends: room IDs whose graph has ends that should be joined.
     """
 
     position: int
     rooms: frozenset[str] = frozenset()
     users: frozenset[str] = frozenset()
     destinations: frozenset[str] = frozenset()
-    arrival: Arrival | None = None
+    arrivals: tuple[Arrival, ...] = ()
     notified: frozenset[str] = frozenset()
     read: frozenset[str] = frozenset()
-    newcomers: frozenset[str] = frozenset()
     actors: frozenset[str] = frozenset()
     many_ends: frozenset[str] = frozenset()
+
+    @property
+    def newcomers(self) -> frozenset[str]:
+        """Who has come to be joined to one of the rooms."""
+        return frozenset().union(*(arrival.newcomers for arrival in self.arrivals))
+
+    @property
+    def brings_events(self) -> bool:
+        """Whether there are events that clients are shown, and not only receipts, presence and the like."""
+        return any(arrival.events for arrival in self.arrivals)
+
+    @property
+    def moves_state(self) -> bool:
+        """Whether the state of one of the rooms is another now: it may be, with events or by them."""
+        return any(arrival.before != arrival.state for arrival in self.arrivals)
 
     def together_with(self, other: "Committed") -> "Committed":
         """What two parts of one unit of work have stored."""
@@ -54,7 +69,11 @@ class Committed:
             self.rooms | other.rooms,
             self.users | other.users,
             self.destinations | other.destinations,
-            many_ends=self.many_ends | other.many_ends,
+            self.arrivals + other.arrivals,
+            self.notified | other.notified,
+            self.read | other.read,
+            self.actors | other.actors,
+            self.many_ends | other.many_ends,
         )
 
 

@@ -124,6 +124,6 @@ async def _put(
     position = await positions.take(tx)
     await out_of_room.put(tx, OutOfRoom(user_id, event.room_id, membership, event, told, via, position))
     arrived = (StoredEvent(event, 0, 0, position, EventStatus.ACCEPTED, None, None, None, None),)
-    arrival = Arrival(None, EMPTY, EMPTY, arrived) if membership == "invite" else None
+    arrivals = (Arrival(None, EMPTY, EMPTY, arrived),) if membership == "invite" else ()
     users = frozenset({user_id})
-    return Committed(position, users=users, arrival=arrival, read=frozenset() if arrival else users)
+    return Committed(position, users=users, arrivals=arrivals, read=frozenset() if arrivals else users)

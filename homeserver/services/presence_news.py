@@ -20,9 +20,10 @@ from homeserver.services.identity import Identity
 from homeserver.services.notifier import Committed
 from homeserver.services.sender import Sender
 from homeserver.services.user_writes import UserWrites
-from homeserver.storage import memberships, positions, rooms
+from homeserver.storage import memberships, positions
 from homeserver.storage import presence as stored_presence
 from homeserver.storage.database import Transaction
+from homeserver.storage.rooms import Room
 
 log = logging.getLogger(__name__)
 
@@ -111,8 +112,9 @@ class PresenceNews:
 
     def committed(self, news: Committed) -> None:
         """Something has changed in rooms: who comes into one gets to know its members, and they the newcomer."""
-        if news.newcomers:
-            self._spawn(self._introduce(news))
+        for arrival in news.arrivals:
+            if arrival.room is not None and arrival.newcomers:
+                self._spawn(self._introduce(arrival.room, arrival.newcomers))
 
     async def stop(self) -> None:
         """Let what has begun end."""
@@ -155,18 +157,17 @@ class PresenceNews:
 
         self._tell(await self._writes.read(work))
 
-    async def _introduce(self, news: Committed) -> None:
+    async def _introduce(self, room: Room, joined: frozenset[str]) -> None:
         """Members who are not offline: those who have just joined are told to the room, as if they had just changed; and the
         servers of newcomers of other servers are told of our members."""
-        ours = [user_id for user_id in news.newcomers if self._identity.is_ours(user_id)]
-        others = news.newcomers.difference(ours)
+        ours = [user_id for user_id in joined if self._identity.is_ours(user_id)]
+        others = joined.difference(ours)
         newcomers = [*ours, *(others if len(others) <= MAX_NEWCOMERS else ())][:MAX_NEWCOMERS]
         servers = {user_id.partition(":")[2] for user_id in newcomers} - {self._identity.server_name}
         if not newcomers:
             return
 
         async def work(tx: Transaction) -> tuple[Told, Committed | None]:
-            (room,) = (await rooms.get_many(tx, news.rooms)).values()
             if (await memberships.joined_counts(tx, [room.room_nid])).get(room.room_nid, 0) < 2:
                 return ({}, {}), None
             present = _present(await stored_presence.get_many(tx, newcomers))
@@ -184,7 +185,7 @@ class PresenceNews:
                 return (told, to), None
             position = await positions.take(tx)
             await stored_presence.put_many(tx, present, position)
-            return (told, to), Committed(position, news.rooms)
+            return (told, to), Committed(position, frozenset({room.room_id}))
 
         self._tell(await self._writes.run(work))
 

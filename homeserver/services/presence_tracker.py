@@ -115,8 +115,8 @@ class PresenceTracker:
 
     def committed(self, news: Committed) -> None:
         """Users of ours may have done something."""
-        sent = news.arrival.events if news.arrival else ()
-        for user_id in news.actors.union(stored.event.sender for stored in sent):
+        sent = (stored.event.sender for arrival in news.arrivals for stored in arrival.events)
+        for user_id in news.actors.union(sent):
             self.active(user_id)
 
     def _note(self, user_id: str, device: str, asked: str) -> asyncio.Task[None] | None:

@@ -223,12 +223,10 @@ class GraphWriter:
         hidden = await apply_redactions(tx, self._states, placed, may_be_waited_for=self._received)
         destinations, expels = await deliver(tx, self._server_name, await self._deliveries(last, nids, moved))
         shown = _shown(placed, nids, room, hidden)
-        arrival = Arrival(self.room, room.current_state, self.current_state, shown)
+        arrival = Arrival(self.room, room.current_state, self.current_state, shown, moved.newcomers)
         this = frozenset({room.room_id})
         many_ends = this if expels or len(self._ends) > MANY_ENDS else frozenset()
-        return Committed(
-            last, this, users, destinations, arrival, newcomers=moved.newcomers, many_ends=many_ends
-        )
+        return Committed(last, this, users, destinations, (arrival,), many_ends=many_ends)
 
     async def resolved_ends(self, chosen: Collection[str]) -> Digest:
         """The state after some of the ends: that before an event that is built on them."""

@@ -51,7 +51,7 @@ class SearchIndex:
 
     def committed(self, news: Committed) -> None:
         """Something was stored."""
-        if news.rooms:
+        if news.brings_events:
             self._news.set()
 
     async def catch_up(self) -> None:

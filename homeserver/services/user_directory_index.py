@@ -49,8 +49,8 @@ class UserDirectoryIndex:
         self.work = BackgroundWork("user directory", self._piece, gather_s=GATHER_S, pause_s=PAUSE_S)
 
     def committed(self, news: Committed) -> None:
-        """Something was stored."""
-        if news.rooms:
+        """Something was stored: what is looked at is marked where a room's state changes."""
+        if news.moves_state:
             self.work.wake()
 
     async def catch_up(self) -> None:

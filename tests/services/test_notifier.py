@@ -1,12 +1,15 @@
 """Who waits is woken by what changed, at once, and the notifier forgets what nobody needs."""
 
 import asyncio
+from dataclasses import fields
 
 import pytest
 
 from homeserver.services import notifier as module
-from homeserver.services.notifier import Committed, Notifier
+from homeserver.services.notifier import Arrival, Committed, Notifier
+from homeserver.storage.rooms import Room
 
+ROOM_ROW = Room(1, "!room:ours.test", "12", 1, b"after", published=False)
 ROOM, OTHER, USER = "!room:ours.test", "!other:ours.test", "@alice:ours.test"
 
 
@@ -81,3 +84,38 @@ async def test_what_has_no_position_wakes_who_waits_now_and_nobody_later() -> No
     assert await here and not other.done()
     assert not await notifier.wait([ROOM], after=0, timeout_ms=1)
     other.cancel()
+
+
+def arrival(*, state: bytes = b"after", newcomers: frozenset[str] = frozenset()) -> Arrival:
+    """An event that has come into a room."""
+    return Arrival(ROOM_ROW, b"before", state, (), newcomers)
+
+
+def test_two_parts_of_a_unit_of_work_lose_nothing_together() -> None:
+    filled = [
+        Committed(
+            position,
+            rooms=frozenset({f"!{position}"}),
+            users=frozenset({f"@u{position}"}),
+            destinations=frozenset({f"d{position}"}),
+            arrivals=(arrival(newcomers=frozenset({f"@n{position}"})),),
+            notified=frozenset({f"@m{position}"}),
+            read=frozenset({f"@r{position}"}),
+            actors=frozenset({f"@a{position}"}),
+            many_ends=frozenset({f"!m{position}"}),
+        )
+        for position in (2, 1)
+    ]
+    both = filled[0].together_with(filled[1])
+    assert both.position == 2
+    assert both.newcomers == {"@n1", "@n2"}
+    for part in filled:
+        for name in (each.name for each in fields(Committed) if each.name != "position"):
+            assert set(getattr(part, name)) <= set(getattr(both, name)), name
+
+
+def test_what_only_stirs_a_room_brings_no_events_and_moves_no_state() -> None:
+    receipt = Committed(1, rooms=frozenset({ROOM}))
+    assert not receipt.brings_events and not receipt.moves_state
+    assert Committed(1, arrivals=(arrival(),)).moves_state
+    assert not Committed(1, arrivals=(arrival(state=b"before"),)).moves_state

@@ -51,7 +51,7 @@ async def test_it_takes_in_what_there_is_and_what_comes(services: RoomServices) 
         await services.say(room_id, ALICE, "more")
         position = await database.read(positions.current)
         index.committed(Committed(position))
-        index.committed(Committed(position, frozenset({room_id})))
+        index.committed(services.committed[-1])
         await reached(database, position)
     # It goes on from where it stopped.
     await services.say(room_id, ALICE, "later")
@@ -95,6 +95,6 @@ async def test_a_failure_is_told_and_tried_again(
         async with following(services.database) as index:
             await failed.wait()
             position = await services.database.read(positions.current)
-            index.committed(Committed(position, frozenset({room_id})))
+            index.committed(services.committed[-1])
             await reached(services.database, position)
     assert "the search index could not be brought up to date" in caplog.text

@@ -25,6 +25,7 @@ from homeserver.storage import notifications
 from homeserver.storage.database import Transaction
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.notifications import NO_ROOM, Notifying, Own
+from homeserver.storage.rooms import Room
 
 KEPT = 500
 """So many notifying events of a room are kept; of older ones only how many each user has not read."""
@@ -39,6 +40,14 @@ NOTHING: Sequence[Action] = ()
 NOBODY: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Who has more unread notifications, and who has fewer."""
+
+    notified: frozenset[str] = frozenset()
+    read: frozenset[str] = frozenset()
+
+
 class Evaluation:
     """Stores what new events notify of."""
 
@@ -51,18 +60,26 @@ class Evaluation:
 
     async def follow(self, tx: Transaction, committed: Committed) -> Committed:
         """Store the notifications of what has come; returns what is committed with them."""
-        arrival = committed.arrival
-        if arrival is None or not arrival.events:
-            return committed
-        if arrival.room is None:
-            return replace(committed, notified=await self._invited_from_outside(tx, arrival))
-        audience = await self._audiences.of(tx, arrival.room, arrival.before, arrival.state)
+        notified, read = set(committed.notified), set(committed.read)
+        for arrival in committed.arrivals:
+            if not arrival.events:
+                continue
+            if arrival.room is None:
+                notified |= await self._invited_from_outside(tx, arrival)
+                continue
+            # An invite that is answered is one less, and so are the notifications of a room that is left.
+            read |= committed.users
+            told = await self._follow_in(tx, arrival.room, arrival)
+            notified |= told.notified
+            read |= told.read
+        return replace(committed, notified=frozenset(notified), read=frozenset(read))
+
+    async def _follow_in(self, tx: Transaction, room: Room, arrival: Arrival) -> _Told:
+        audience = await self._audiences.of(tx, room, arrival.before, arrival.state)
         invited = frozenset(user_id for each in arrival.events if (user_id := self._invited(each)))
         concerned = audience.members | invited if invited - audience.members else audience.members
-        # An invite that is answered is one less, and so are the notifications of a room that is left.
-        committed = replace(committed, read=committed.users)
         if not concerned:
-            return committed
+            return _Told()
         preferences = await self._preferences.changed(tx, concerned, _settled(arrival))
         general: list[Notifying] = []
         own: list[Own] = []
@@ -78,9 +95,8 @@ class Evaluation:
         if general or own:
             await notifications.add(tx, general, own)
             if any(each.position % FOLD_EVERY == 0 for each in (*general, *(row.event for row in own))):
-                await notifications.fold(tx, arrival.room.room_nid, self._server_name, KEPT)
-        read = committed.read | await self._mark_own(tx, arrival, threads)
-        return replace(committed, notified=frozenset(notified), read=read)
+                await notifications.fold(tx, room.room_nid, self._server_name, KEPT)
+        return _Told(frozenset(notified), await self._mark_own(tx, arrival, threads))
 
     async def _decided(
         self,
