@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -168,8 +168,3 @@ def _lacks_intermediate(chain: Chain) -> bool:
     except x509.ExtensionNotFound:
         return False
     return True
-
-
-def ordered_names(certificates: Sequence[x509.Certificate]) -> list[str]:
-    """The subjects from the server's own certificate up, for people."""
-    return [common_name(each.subject) for each in certificates]

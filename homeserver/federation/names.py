@@ -169,15 +169,3 @@ def _name_error(name: str, error: aiodns.error.DNSError) -> UnresolvedName:
     code = error.args[0] if error.args else None
     message = str(error.args[1]) if len(error.args) > 1 else str(error)
     return UnresolvedName(name, message, exists=False if code in _NO_SUCH_NAME else None)
-
-
-async def all_addresses(names: Names, hosts: Sequence[str]) -> dict[str, list[str] | UnresolvedName]:
-    """The addresses of several hosts, or why each has none. For explanations to people."""
-
-    async def one(host: str) -> list[str] | UnresolvedName:
-        try:
-            return await names.addresses(host)
-        except UnresolvedName as error:
-            return error
-
-    return dict(zip(hosts, await asyncio.gather(*map(one, hosts)), strict=True))

@@ -373,19 +373,6 @@ async def place_at_position(tx: Transaction, room_nid: int, position: int) -> Pl
     return Place(row[0], row[1]) if row else Place(0, 0)
 
 
-async def newest_positions(tx: Transaction, room_nids: Collection[int], up_to: int) -> dict[int, int]:
-    """For each room the position of its newest accepted event at or below `up_to`; rooms without one are left out."""
-    if not room_nids:
-        return {}
-    rows = await tx.fetch(
-        "SELECT room_nid, MAX(position) FROM events WHERE room_nid = ANY($1) AND position IS NOT NULL"
-        " AND position <= $2 AND status = 0 GROUP BY room_nid",
-        list(room_nids),
-        up_to,
-    )
-    return {row[0]: row[1] for row in rows}
-
-
 async def rooms_changed(tx: Transaction, room_nids: Collection[int], after: int, up_to: int) -> set[int]:
     """Which of these rooms have an accepted event with `after` < position <= `up_to`."""
     if not room_nids:

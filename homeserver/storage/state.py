@@ -78,21 +78,6 @@ async def lookup(tx: Transaction, cache: NodeCache, root: Digest, keys: Collecti
     return await _walk(tx, cache, state_map.lookup(root, keys))
 
 
-def lookup_cached(cache: NodeCache, root: Digest, keys: Collection[StateKey]) -> Entries | None:
-    """As `lookup`, from the cache alone: None if it lacks a node. Spares a unit of work."""
-    walk = state_map.lookup(root, keys)
-    try:
-        wanted = next(walk)
-        while True:
-            found = cache.get_many(wanted)
-            if len(found) < len(wanted):
-                return None
-            wanted = walk.send(found)
-    except StopIteration as end:
-        entries: Entries = end.value
-        return entries
-
-
 async def entries(tx: Transaction, cache: NodeCache, root: Digest) -> Entries:
     """All entries of the map at `root`."""
     return await _walk(tx, cache, state_map.all_entries(root))

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from homeserver.federation import names as names_module
-from homeserver.federation.names import Names, SRVRecord, UnresolvedName, all_addresses
+from homeserver.federation.names import Names, SRVRecord, UnresolvedName
 from tests.support.dns import DNSServer
 
 
@@ -100,13 +100,6 @@ async def test_rereading_the_configuration_leaves_a_working_client(dns: DNSServe
     names._resolver.reread_configuration()
     dns.add("a.example", "A", "192.0.2.1")
     assert await names.addresses("a.example") == ["192.0.2.1"]
-
-
-async def test_all_addresses(dns: DNSServer, names: Names) -> None:
-    dns.add("a.example", "A", "192.0.2.1")
-    found = await all_addresses(names, ["a.example", "b.example"])
-    assert found["a.example"] == ["192.0.2.1"]
-    assert isinstance(found["b.example"], UnresolvedName)
 
 
 async def test_servers_need_one_port() -> None:

@@ -237,15 +237,10 @@ async def test_the_place_behind_all_that_came_up_to_a_position(database: Databas
 async def test_what_is_new_in_rooms(database: Database) -> None:
     nid, _ = await a_history(database)
 
-    async def newest(up_to: int) -> dict[int, int]:
-        return await database.read(lambda tx: events.newest_positions(tx, [nid, 99], up_to))
-
     async def changed(after: int, up_to: int) -> set[int]:
         return await database.read(lambda tx: events.rooms_changed(tx, [nid, 99], after, up_to))
 
-    assert [await newest(position) for position in (-5, 0, 3, 100)] == [{}, {nid: -2}, {nid: 3}, {nid: 5}]
     assert [await changed(*span) for span in ((0, 1), (4, 5), (5, 100))] == [{nid}, {nid}, set()]
-    assert await database.read(lambda tx: events.newest_positions(tx, [], 1)) == {}
     assert await database.read(lambda tx: events.rooms_changed(tx, [], 0, 1)) == set()
 
 

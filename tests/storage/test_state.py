@@ -180,16 +180,6 @@ async def test_a_level_is_one_statement(database: Database) -> None:
     assert both == first  # the second time all came from the cache
 
 
-async def test_lookup_in_the_cache_alone(database: Database) -> None:
-    cache = NodeCache()
-    keys = [(MEMBER, "@user1:example.org"), ("m.room.name", "")]
-    root = await build(database, NodeCache(), room(500))
-    assert state.lookup_cached(cache, root, keys) is None
-    found = await database.read(lambda tx: state.lookup(tx, cache, root, keys))
-    assert state.lookup_cached(cache, root, keys) == found == {key: room(500)[key] for key in keys}
-    assert state.lookup_cached(cache, EMPTY, keys) == {}
-
-
 def test_the_cache_keeps_what_was_used_last() -> None:
     size = 100 + state._ENTRY_OVERHEAD
     cache = NodeCache(3 * size)
