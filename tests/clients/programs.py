@@ -7,7 +7,7 @@ from pathlib import Path
 ENVIRONMENTS = Path(__file__).resolve().parents[2] / ".test-env"
 
 
-async def run(command: Sequence[str], *, directory: Path | None = None, seconds: float = 50) -> str:
+async def run(command: Sequence[str], *, directory: Path | None = None, seconds: float = 120) -> str:
     """Run a program to its end and return what it has printed; AssertionError with all of it when it fails."""
     process = await asyncio.create_subprocess_exec(
         *command,

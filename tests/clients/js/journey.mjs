@@ -5,7 +5,10 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 
+import { changePassword, endDevices, fillProfile, findPeople, ignore, keepPushers, refresh } from "./account.mjs";
+import { bePresent, beNotified, edit, openThreads, react, readAlong, typeSomething } from "./conversation.mjs";
 import { Person, refusal, sdk, texts, unrecognized, until } from "./person.mjs";
+import { knock, makeSpace, peek, search, upgrade } from "./rooms.mjs";
 
 /** A room with everything a client gives it; Bob is invited and comes by its alias. */
 async function createAndInvite(alice, bob, serverName) {
@@ -321,6 +324,7 @@ const roomId = await createAndInvite(alice, bob, serverName);
 await talk(alice, bob, roomId);
 await changeState(alice, bob, roomId);
 await changeProfile(alice, bob, roomId);
+await bePresent(alice, bob); // before others of Bob's sessions, whose presence counts too
 await lookInTheDirectory(alice, bob, roomId, serverName);
 await nameByHeroes(alice, bob, carol.userId);
 const said = await comeBack(alice, bob, roomId);
@@ -328,6 +332,11 @@ await jumpBack(bob, roomId, said);
 await missMuch(alice, bob, roomId);
 await keepForOneself(alice, bob, roomId);
 await partWays(alice, bob, roomId);
+for (const step of [react, edit, openThreads, readAlong, typeSomething, beNotified, ignore]) await step(alice, bob);
+for (const step of [fillProfile, findPeople, keepPushers, search, upgrade, makeSpace, peek, knock]) await step(alice, bob);
+await endDevices(alice);
+await refresh(alice, bob);
+await changePassword(carol);
 await endSession(alice);
 await endSession(bob);
 console.log(JSON.stringify([...unrecognized].sort()));

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { webcrypto } from "node:crypto";
 import { createRequire } from "node:module";
+import process from "node:process";
 import { pathToFileURL } from "node:url";
 
 // Node.js 18, which Debian 12 has, keeps it in the module alone.
@@ -10,8 +11,14 @@ globalThis.crypto ??= webcrypto;
 
 const require = createRequire(new URL("../../../.test-env/js/", import.meta.url));
 export const sdk = await import(pathToFileURL(require.resolve("matrix-js-sdk")));
+export const { RoomHierarchy } = await import(pathToFileURL(require.resolve("matrix-js-sdk/lib/room-hierarchy.js")));
 // It talks a lot; what matters is asserted.
 for (const logger of Object.values(require("loglevel").getLoggers())) logger.disableAll();
+
+// What the SDK still asks in the background for a session that has ended, and does not wait for.
+process.on("unhandledRejection", (error) => {
+    if (error.errcode !== "M_UNKNOWN_TOKEN") throw error;
+});
 
 export const PASSWORD = "correct horse battery staple";
 const STEP_MS = 10_000;
@@ -30,11 +37,11 @@ async function recordingFetch(resource, options) {
     return response;
 }
 
-/** Wait until the condition gives something true, and return that; a refusal says what was waited for. */
+/** Wait until the condition gives (or promises) something true, and return that; a refusal says what was waited for. */
 export async function until(condition, what) {
     const deadline = Date.now() + STEP_MS;
     for (;;) {
-        const found = condition();
+        const found = await condition();
         if (found) return found;
         assert(Date.now() < deadline, `waited ${STEP_MS / 1000} s in vain for ${what}`);
         await new Promise((resolve) => setTimeout(resolve, 10));
@@ -78,8 +85,8 @@ export class Person {
         return Person.logIn(baseUrl, answer.user_id);
     }
 
-    /** A new session by password. */
-    static async logIn(baseUrl, userId) {
+    /** A new session by password. refreshing: its access token is renewed as often as it has to be. */
+    static async logIn(baseUrl, userId, { rightPassword = PASSWORD, refreshing = false } = {}) {
         const anonymous = sdk.createClient({ baseUrl, fetchFn: recordingFetch });
         const { flows } = await anonymous.loginFlows();
         assert(flows.some((flow) => flow.type === "m.login.password"));
@@ -88,27 +95,40 @@ export class Person {
                 type: "m.login.password",
                 identifier: { type: "m.id.user", user: userId },
                 initial_device_display_name: "js",
+                refresh_token: refreshing,
                 password,
             });
         assert.equal(await refusal(request("not the password")), "M_FORBIDDEN");
-        const { access_token: accessToken, device_id: deviceId } = await request(PASSWORD);
+        const answer = await request(rightPassword);
+        const { access_token: accessToken, device_id: deviceId, refresh_token: refreshToken } = answer;
+        assert.equal(refreshToken !== undefined, refreshing);
+        let refreshes = 0;
+        const tokenRefreshFunction = async (token) => {
+            refreshes++;
+            const renewed = await anonymous.refreshToken(token);
+            return { accessToken: renewed.access_token, refreshToken: renewed.refresh_token };
+        };
         // Where /sync requests wait while the person is offline.
         const gate = { opened: Promise.resolve() };
         const fetchFn = async (resource, options) => {
             if (new URL(resource).pathname.endsWith("/sync")) await gate.opened;
             return recordingFetch(resource, options);
         };
-        const client = sdk.createClient({ baseUrl, userId, accessToken, deviceId, fetchFn, timelineSupport: true });
+        const credentials = { userId, accessToken, deviceId, refreshToken, tokenRefreshFunction };
+        const client = sdk.createClient({ baseUrl, ...credentials, fetchFn, timelineSupport: true });
         const who = await client.whoami();
         assert.deepEqual([who.user_id, who.device_id], [userId, deviceId]);
-        return new Person(baseUrl, client, gate);
+        const person = new Person(baseUrl, client, gate);
+        person.refreshes = () => refreshes;
+        return person;
     }
 
-    /** Start the sync loop, with members loaded lazily, and wait for the first sync. */
+    /** Start the sync loop, with members loaded lazily and threads apart, and wait for the first sync. */
     async start(initialSyncLimit = 20) {
         const states = [];
         this.client.on(sdk.ClientEvent.Sync, (state, _, data) => states.push([state, data?.error?.message]));
-        await this.client.startClient({ lazyLoadMembers: true, initialSyncLimit, pollTimeout: POLL_MS });
+        const options = { lazyLoadMembers: true, threadSupport: true, pollTimeout: POLL_MS };
+        await this.client.startClient({ ...options, initialSyncLimit });
         await until(() => this.client.isInitialSyncComplete(), `the first sync of ${this.userId}`);
         assert.deepEqual(states[0], ["PREPARED", undefined]);
     }
@@ -141,6 +161,34 @@ export class Person {
     async say(roomId, text) {
         return (await this.client.sendTextMessage(roomId, text)).event_id;
     }
+}
+
+/** A room that one makes and others join. */
+export async function newRoom(host, guests, options = {}) {
+    const invite = guests.map((guest) => guest.userId);
+    const { room_id: roomId } = await host.client.createRoom({ preset: "private_chat", invite, ...options });
+    await host.room(roomId);
+    for (const guest of guests) {
+        await guest.client.joinRoom(roomId);
+        await guest.room(roomId);
+    }
+    return roomId;
+}
+
+/** Do what takes the password once more: the first try is answered with how to authenticate, the second is let through. */
+export async function authenticated(userId, attempt, password = PASSWORD) {
+    let session;
+    try {
+        await attempt(undefined);
+        assert.fail("it took no user-interactive authentication");
+    } catch (error) {
+        assert.equal(error.httpStatus, 401, error.message);
+        assert(error.data.flows.some((flow) => flow.stages.join() === "m.login.password"));
+        session = error.data.session;
+    }
+    const auth = { type: "m.login.password", identifier: { type: "m.id.user", user: userId }, session };
+    await assert.rejects(attempt({ ...auth, password: "not the password" }), { httpStatus: 401 });
+    return attempt({ ...auth, password });
 }
 
 /** The bodies of the messages in a timeline. */
