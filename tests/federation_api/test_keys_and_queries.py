@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from homeserver.core.signing import verify_json
+from homeserver.federation import key_ring
 from homeserver.federation.errors import FederationError
 from homeserver.federation.own_keys import OwnKeys, server_keys
 from homeserver.federation.remote.queries import get_version, query_directory, query_profile
@@ -52,6 +53,32 @@ async def test_the_notary_signs_what_the_server_signed(ours: FederatingServer, p
         assert signed_by(keys, peer.server_name, peer.signing_key)
         assert signed_by(keys, ours.server_name, ours.signing_key)
     assert len(peer.asked_for("keys")) == 1
+
+
+async def test_the_notary_asks_again_for_keys_that_are_not_valid_long_enough(
+    ours: FederatingServer, peer: FederationPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_ring, "_PAUSE_AFTER_ANSWER", -1)
+    name, path = peer.server_name, "/_matrix/key/v2/query"
+    soon, late = now_ms() + HOUR, now_ms() + 48 * HOUR
+
+    async def asked(valid_until: int | None, *, bulk: bool) -> int:
+        criteria = {} if valid_until is None else {"minimum_valid_until_ts": valid_until}
+        if bulk:
+            body = {"server_keys": {name: {"ed25519:peer": criteria}}}
+            answer = await unsigned(peer, ours, "POST", path, body)
+        else:
+            query = {key: str(value) for key, value in criteria.items()}
+            answer = await peer.client.request(
+                ours.server_name, "GET", f"{path}/{name}", query=query, signed=False
+            )
+        assert [keys["server_name"] for keys in answer["server_keys"]] == [name]
+        return len(peer.asked_for("keys"))
+
+    for bulk, first in ((False, 1), (True, 2)):
+        assert await asked(None, bulk=bulk) == first
+        assert await asked(soon, bulk=bulk) == first
+        assert await asked(late, bulk=bulk) == first + 1
 
 
 async def test_the_notary_remembers_servers_that_are_gone(

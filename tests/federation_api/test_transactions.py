@@ -308,6 +308,35 @@ async def test_missing_events_are_fetched(ours: FederatingServer, peer: Federati
     assert not peer.asked_for("state_ids") and not peer.asked_for("state")
 
 
+async def test_what_several_servers_deliver_is_taken_once(
+    ours: FederatingServer, peer: FederationPeer, room: Room, authority: Authority
+) -> None:
+    alice = peer.user("alice")
+    async with FederationPeer(authority, 2) as other:
+        zoe = other.user("zoe")
+        keys = {"server_name": other.server_name, "signing_key": other.signing_key}
+        room.add("m.room.member", zoe, {"membership": "join"}, zoe, **keys)
+        room.say(alice, "missed by ours")
+        other.rooms[room.room_id] = room
+        events = [room.say(alice, f"message {number}") for number in range(5)]
+        answers = await asyncio.gather(*(each.send(ours.server_name, *events) for each in (peer, other)))
+        assert answers == [dict.fromkeys([event.event_id for event in events])] * 2
+        # Nor is any of them news when it comes once more, with a newer one.
+        last = room.say(alice, "the last")
+        await other.send(ours.server_name, *events, last)
+    timeline = (await ours.sync(ours.user("bob")))["rooms"]["join"][room.room_id]["timeline"]["events"]
+    shown = [json.loads(bytes(event)).get("content", {}).get("body") for event in timeline]
+    assert [text for text in shown if text] == [
+        "missed by ours",
+        *(f"message {n}" for n in range(5)),
+        "the last",
+    ]
+    arrivals = [
+        each.event.event_id for done in ours.committed if done.arrival for each in done.arrival.events
+    ]
+    assert len(arrivals) == len(set(arrivals))
+
+
 async def test_a_gap_that_stays(ours: FederatingServer, peer: FederationPeer, room: Room) -> None:
     alice, carol = peer.user("alice"), peer.user("carol")
     room.add("m.room.member", carol, {"membership": "join"}, carol)
