@@ -93,7 +93,9 @@ def build_accounts(
         limits.rc_registration,
         monotonic=monotonic,
     )
-    confirmation = Confirmation(accounts, login, interactive)
+    confirmation = Confirmation(
+        accounts, login, interactive, int(settings.sessions.ui_auth.session_timeout), clock
+    )
     deactivation = Deactivation(database, confirmation, devices, leave_room)
     services = (
         accounts,

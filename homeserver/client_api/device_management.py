@@ -115,7 +115,9 @@ async def _delete(
     confirmation: Confirmation,
 ) -> None:
     requester = request.requester
-    confirmed = await confirmation.confirm("delete_devices", {"devices": device_ids}, auth, requester)
+    confirmed = await confirmation.confirm(
+        "delete_devices", {"devices": device_ids}, auth, requester, by_earlier=True
+    )
     await devices.remove(requester.user_id, device_ids)
     confirmation.finish(confirmed)
 

@@ -246,6 +246,12 @@ class LoginViaExistingSession(Struct, frozen=True, kw_only=True):
     token_timeout: Duration = Duration(300_000)
 
 
+class UserInteractiveSettings(Struct, frozen=True, kw_only=True):
+    """For how long a confirmation is good for further operations that are not dangerous."""
+
+    session_timeout: Duration = Duration(0)
+
+
 class SessionSettings(Struct, frozen=True, kw_only=True):
     """How long those who have logged in stay so; None is for ever."""
 
@@ -254,6 +260,7 @@ class SessionSettings(Struct, frozen=True, kw_only=True):
     refresh_token_lifetime: Duration | None = None
     nonrefreshable_access_token_lifetime: Duration | None = None
     login_via_existing_session: LoginViaExistingSession = LoginViaExistingSession()
+    ui_auth: UserInteractiveSettings = UserInteractiveSettings()
 
 
 class RoomSettings(Struct, frozen=True, kw_only=True):

@@ -67,7 +67,6 @@ _UNUSED = """
     sentry server_context signing_key soft_file_limit spam_checker sso
     start_pushers stats stream_writers suppress_key_server_warning synchrotron_config templates
     third_party_event_rules thumbnail_sizes track_puppeted_user_ips
-    ui_auth
     update_user_directory_from_worker url_preview_accept_language url_preview_ip_range_blacklist
     url_preview_ip_range_whitelist url_preview_url_blacklist use_appservice_legacy_authorization
     use_frozen_dicts user_agent_suffix user_consent user_ips_max_age

@@ -15,6 +15,7 @@ from msgspec import Struct
 from homeserver.core.errors import bad_json, forbidden, guest_access_forbidden, missing_param
 from homeserver.core.requester import Requester
 from homeserver.services.accounts import Accounts
+from homeserver.services.clock import Clock
 from homeserver.services.login import Login
 from homeserver.services.user_identifiers import PASSWORD, UserIdentifier, named_user
 from homeserver.services.user_interactive import UserInteractive, operation_key
@@ -31,7 +32,7 @@ class PasswordAuth(Struct):
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """Who has confirmed. session_id: what `Confirmation.finish` is called with when it is done."""
+    """Who has confirmed. session_id: of the authentication that `Confirmation.finish` ends; empty for one of before."""
 
     user_id: str
     session_id: str
@@ -40,10 +41,21 @@ class Confirmed:
 class Confirmation:
     """Asks for the password."""
 
-    def __init__(self, accounts: Accounts, login: Login, user_interactive: UserInteractive) -> None:
+    def __init__(
+        self,
+        accounts: Accounts,
+        login: Login,
+        user_interactive: UserInteractive,
+        good_for_ms: int,
+        clock: Clock,
+    ) -> None:
+        """good_for_ms: how long a confirmation is good for what else a session does that may be done so."""
         self._accounts = accounts
         self._login = login
         self._user_interactive = user_interactive
+        self._good_for_ms = good_for_ms
+        self._clock = clock
+        self._confirmed_ms: dict[int, int] = {}  # by the ID of the access token, the oldest first
 
     async def confirm(
         self,
@@ -51,14 +63,19 @@ class Confirmation:
         parameters: Mapping[str, Any],
         auth: Mapping[str, Any] | None,
         requester: Requester | None,
+        *,
+        by_earlier: bool = False,
     ) -> Confirmed:
         """Who has confirmed the operation with these parameters. requester: who asks for it; None: whoever the password says.
+        by_earlier: whether another confirmation of the same session's will do, as long as confirmations are good for more.
 
         Raises AuthenticationRequired; M_FORBIDDEN for a user who has no password, M_GUEST_ACCESS_FORBIDDEN, M_LIMIT_EXCEEDED.
         """
         user_id = None if requester is None else requester.user_id
         if user_id is not None:
             await self._check_has_password(user_id)
+        if by_earlier and requester is not None and self._has_confirmed(requester):
+            return Confirmed(requester.user_id, "")
 
         async def check(auth: Mapping[str, Any]) -> str:
             return await self._check_password(auth, user_id)
@@ -66,11 +83,20 @@ class Confirmation:
         authenticated = await self._user_interactive.authenticate(
             operation_key(operation, user_id, parameters), auth, flows=[[PASSWORD]], stages={PASSWORD: check}
         )
+        if requester is not None and self._good_for_ms:
+            self._confirmed_ms.pop(requester.token_id, None)
+            self._confirmed_ms[requester.token_id] = self._clock()
         return Confirmed(authenticated.proved[PASSWORD], authenticated.session_id)
 
     def finish(self, confirmed: Confirmed) -> None:
         """What was confirmed is done: it cannot be done again without another confirmation."""
         self._user_interactive.finish(confirmed.session_id)
+
+    def _has_confirmed(self, requester: Requester) -> bool:
+        since = self._clock() - self._good_for_ms
+        for token_id in [each for each, at in self._confirmed_ms.items() if at <= since]:
+            del self._confirmed_ms[token_id]
+        return requester.token_id in self._confirmed_ms
 
     async def _check_has_password(self, user_id: str) -> None:
         account = await self._accounts.get(user_id)

@@ -12,7 +12,7 @@ import pytest
 from homeserver.services.last_seen import LastSeen
 from tests.support.client import Client
 
-from .conftest import Server
+from .conftest import Server, StartServer
 
 DEVICES = "/_matrix/client/v3/devices"
 DELETE = "/_matrix/client/v3/delete_devices"
@@ -145,3 +145,42 @@ async def test_who_has_no_password_cannot_confirm(server: Server) -> None:
 async def test_one_may_delete_the_device_that_asks(server: Server, phone: Client) -> None:
     (await phone.delete(f"{DEVICES}/PHONE", body={"auth": PASSWORD})).ok()
     (await phone.get(WHOAMI)).refused(401, "M_UNKNOWN_TOKEN")
+
+
+async def with_timeout(start_server: StartServer, timeout: str) -> tuple[Server, Client]:
+    """A server where confirmations are good for more, and the device PHONE of alice, who has others too."""
+    server = await start_server(ui_auth={"session_timeout": timeout})
+    await server.user("alice")
+    for name in ("A", "B", "C", "D"):
+        await log_in(server, name)
+    return server, await log_in(server, "PHONE")
+
+
+async def test_a_confirmation_is_good_for_more_where_that_is_set(start_server: StartServer) -> None:
+    server, phone = await with_timeout(start_server, "15s")
+    tablet = await log_in(server, "TABLET")
+    assert (await phone.post(DELETE, {"devices": ["A"]})).status == 401, "a log-in confirms nothing"
+    (await phone.post(DELETE, {"devices": ["A"], "auth": IDENTIFIED})).ok()
+    server.clock.seconds += 14
+    (await phone.post(DELETE, {"devices": ["B"]})).ok()
+    (await phone.request("DELETE", f"{DEVICES}/C", {})).ok()
+    assert {"A", "B", "C"}.isdisjoint(await listed(phone))
+    # Only the same session, only what is not dangerous, and only for so long: nothing prolongs it.
+    assert (await tablet.post(DELETE, {"devices": ["D"]})).status == 401
+    for path, body in (("password", {"new_password": "another"}), ("deactivate", {})):
+        assert (await phone.post(f"/_matrix/client/v3/account/{path}", body)).status == 401, path
+    server.clock.seconds += 1
+    assert (await phone.post(DELETE, {"devices": ["D"]})).status == 401
+
+
+async def test_a_confirmation_goes_with_its_session(start_server: StartServer) -> None:
+    server, phone = await with_timeout(start_server, "10m")
+    (await phone.post(DELETE, {"devices": ["A"], "auth": IDENTIFIED})).ok()
+    again = await log_in(server, "PHONE")
+    assert (await again.post(DELETE, {"devices": ["B"]})).status == 401
+
+
+async def test_without_it_each_is_confirmed(server: Server, phone: Client) -> None:
+    await log_in(server, "A")
+    (await phone.post(DELETE, {"devices": [], "auth": PASSWORD})).ok()
+    assert (await phone.post(DELETE, {"devices": ["A"]})).status == 401
