@@ -26,13 +26,14 @@ from homeserver.services.passwords import Passwords
 from homeserver.services.push_rules import PushRules
 from homeserver.services.registration import Registration
 from homeserver.services.registration_tokens import RegistrationTokens
+from homeserver.services.sent_trimming import SentTrimming
 from homeserver.services.sessions import Sessions
 from homeserver.services.shared_secret import SharedSecretRegistration
 from homeserver.services.tags import Tags
 from homeserver.services.third_party_identifiers import ThirdPartyIdentifiers
 from homeserver.services.user_interactive import UserInteractive
 from homeserver.services.user_writes import UserWrites
-from homeserver.storage import pushers
+from homeserver.storage import pushers, sent_events
 from homeserver.storage.database import Database
 
 
@@ -40,6 +41,7 @@ from homeserver.storage.database import Database
 class Accounting:
     """Who may log in, and how; what they do with their accounts. services: all that handlers may ask for."""
 
+    sessions: Sessions
     last_seen: LastSeen
     deactivation: Deactivation
     services: tuple[object, ...]
@@ -52,6 +54,10 @@ async def account_services(base: Base, people: People) -> list[object]:
     built = build_accounts(base.settings, database, people.membership.withdraw)
     await built.last_seen.start()
     base.stack.push_async_callback(built.last_seen.stop)
+    trimming = SentTrimming(database, now_ms)
+    trimming.work.start()
+    base.stack.push_async_callback(trimming.work.stop)
+    built.sessions.on_end.append(trimming.sessions_ended)
     await built.deactivation.start()
     base.stack.push_async_callback(built.deactivation.stop)
     return [
@@ -77,7 +83,7 @@ def build_accounts(
     accounts = Accounts(database, passwords or Passwords(), server_name, clock)
     sessions = Sessions(database, clock, settings.sessions)
     last_seen = LastSeen(database, clock)
-    devices = Devices(database, sessions, last_seen, (pushers.remove_of_devices,))
+    devices = Devices(database, sessions, last_seen, (pushers.remove_of_devices, sent_events.device_gone))
     existing = settings.sessions.login_via_existing_session
     login_tokens = LoginTokens(database, existing, clock, monotonic=monotonic)
     login = Login(accounts, sessions, login_tokens, limits.rc_login, monotonic=monotonic)
@@ -115,4 +121,4 @@ def build_accounts(
         SharedSecretRegistration(accounts, sessions, settings.registration, clock),
         ThirdPartyIdentifiers(confirmation, limits.rc_3pid_validation, monotonic=monotonic),
     )
-    return Accounting(last_seen, deactivation, services)
+    return Accounting(sessions, last_seen, deactivation, services)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 log = logging.getLogger(__name__)
 
@@ -21,15 +22,18 @@ class BackgroundWork:
         *,
         gather_s: float = 0.0,
         pause_s: float = 0.0,
+        every_s: float | None = None,
     ) -> None:
         """`piece` does some of the work and answers whether there may be more. What is to be done stands in the database.
 
         gather_s: how long to wait after being woken, to do together what comes in a row. pause_s: after each piece, for others.
+        every_s: how long to wait for being woken before looking without that; None: for ever.
         """
         self._name = name
         self._piece = piece
         self._gather_s = gather_s
         self._pause_s = pause_s
+        self._every_s = every_s
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -50,7 +54,8 @@ class BackgroundWork:
 
     async def _run(self) -> None:
         while True:
-            await self._woken.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), self._every_s)
             await asyncio.sleep(self._gather_s)
             self._woken.clear()
             try:

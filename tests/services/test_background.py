@@ -80,3 +80,13 @@ async def test_failures_are_told_and_tried_again(
 
 async def test_it_can_be_stopped_before_it_starts(work: BackgroundWork) -> None:
     await work.stop()
+
+
+async def test_it_looks_once_in_a_while(pile: Pile) -> None:
+    work = BackgroundWork("test", pile.piece, every_s=0.001)
+    work.start()
+    pile.left = 1
+    await until(lambda: pile.done == 1)
+    pile.left = 1
+    await until(lambda: pile.done == 2)
+    await work.stop()
