@@ -12,14 +12,16 @@ from typing import Any, TypeVar
 import msgspec
 
 from homeserver.core.canonical_json import CanonicalJSONError, decode_json, encode_canonical
-from homeserver.core.errors import bad_json, forbidden, invalid_param, not_found, not_json
+from homeserver.core.errors import bad_json, forbidden, invalid_param, not_found, not_json, too_large
 from homeserver.core.filters import EventFilter, Filter, RoomEventFilter, RoomFilter
 from homeserver.core.identifiers import is_opaque_id
 from homeserver.core.requester import Requester
 from homeserver.storage import filters
-from homeserver.storage.database import Database
+from homeserver.storage.database import Database, Transaction
 
 MAX_FILTER_BYTES = 64 * 1024
+MAX_FILTERS = 1_000
+"""Of a user. The same filter again is no other one, so a client needs a few."""
 MAX_CACHED = 2_000
 
 F = TypeVar("F", Filter, RoomEventFilter)
@@ -36,7 +38,7 @@ class Filters:
     async def define(self, requester: Requester, user_id: str, definition: dict[str, Any]) -> str:
         """Store a filter for the requester; returns its ID, the same for the same filter.
 
-        Raises M_FORBIDDEN for another user, M_BAD_JSON with the JSON path of what is wrong.
+        Raises M_FORBIDDEN for another user, M_BAD_JSON with the JSON path of what is wrong, M_TOO_LARGE for one too many.
 
         Spec: https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3useruseridfilter
         """
@@ -49,7 +51,15 @@ class Filters:
         if len(encoded) > MAX_FILTER_BYTES:
             raise bad_json(f"A filter has at most {MAX_FILTER_BYTES} bytes")
         filter_id = hashlib.sha256(encoded).hexdigest()[:32]
-        await self._database.write(lambda tx: filters.put(tx, user_id, filter_id, encoded))
+
+        async def work(tx: Transaction) -> None:
+            if await filters.get(tx, user_id, filter_id) is not None:
+                return
+            if await filters.count(tx, user_id) >= MAX_FILTERS:
+                raise too_large(f"A user has at most {MAX_FILTERS} filters")
+            await filters.put(tx, user_id, filter_id, encoded)
+
+        await self._database.write(work)
         return filter_id
 
     async def get(self, requester: Requester, user_id: str, filter_id: str) -> bytes:

@@ -26,6 +26,12 @@ async def get(tx: Transaction, user_id: str, filter_id: str) -> bytes | None:
     return definition
 
 
+async def count(tx: Transaction, user_id: str) -> int:
+    """How many filters a user has."""
+    number: int = await tx.fetch_value("SELECT COUNT(*) FROM filters WHERE user_id = $1", user_id)
+    return number
+
+
 async def remove(tx: Transaction, user_id: str) -> None:
     """Forget a user's filters."""
     await tx.execute("DELETE FROM filters WHERE user_id = $1", user_id)

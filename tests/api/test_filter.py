@@ -91,6 +91,14 @@ async def test_a_filter_must_be_canonical_and_small(server: Server) -> None:
     (await alice.post(FILTER, content=b"")).refused(400, "M_NOT_JSON")
 
 
+async def test_there_is_an_end_to_filters(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("homeserver.services.filters.MAX_FILTERS", 2)
+    alice = await server.user("alice")
+    kept = [(await alice.post(FILTER, {"event_fields": [name]})).ok() for name in ("type", "sender")]
+    (await alice.post(FILTER, {"event_fields": ["content"]})).refused(413, "M_TOO_LARGE")
+    assert (await alice.post(FILTER, {"event_fields": ["type"]})).ok() == kept[0]
+
+
 async def test_what_sync_is_given(server: Server) -> None:
     alice = await server.user("alice")
     filter_id = (await alice.post(FILTER, EXAMPLE)).ok()["filter_id"]

@@ -250,3 +250,5 @@ async def test_filters(database: Database) -> None:
         await database.write(lambda tx: filters.put(tx, "@alice:test", "1", b"{}"))
     assert await database.read(lambda tx: filters.get(tx, "@alice:test", "1")) == b"{}"
     assert await database.read(lambda tx: filters.get(tx, "@bob:test", "1")) is None
+    assert await database.read(lambda tx: filters.count(tx, "@alice:test")) == 1
+    assert await database.read(lambda tx: filters.count(tx, "@bob:test")) == 0
