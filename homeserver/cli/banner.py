@@ -9,8 +9,7 @@ from importlib.metadata import version
 
 from homeserver.cli.check_config import needs_own_certificate
 from homeserver.config import Listener, Settings
-
-EVERYWHERE = {"::", "0.0.0.0", ""}
+from homeserver.config.settings import ANY_ADDRESS
 
 
 def lines(settings: Settings) -> list[str]:
@@ -26,7 +25,7 @@ def lines(settings: Settings) -> list[str]:
 
 def local_url(listener: Listener) -> str:
     """The listener's address for a program on this machine."""
-    address = next((each for each in listener.bind_addresses if each not in EVERYWHERE), "127.0.0.1")
+    address = listener.local_address
     host = f"[{address}]" if ":" in address else address
     return f"{'https' if listener.tls else 'http'}://{host}:{listener.port}"
 
@@ -54,7 +53,7 @@ def _reached_at(settings: Settings) -> list[str]:
             for resource, word in (("client", "clients"), ("federation", "servers"))
             if resource in listener.resource_names
         )
-        everywhere = EVERYWHERE.intersection(listener.bind_addresses)
+        everywhere = ANY_ADDRESS.intersection(listener.bind_addresses)
         where = "all addresses" if everywhere else ", ".join(listener.bind_addresses)
         protocol = "TLS" if listener.tls else "plain HTTP"
         found.append(f"port {listener.port} on {where}: {protocol}, for {audience or 'other uses'}")

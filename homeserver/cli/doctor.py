@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from homeserver.cli.failures import EXIT_FAILURE, EXIT_OK
+from homeserver.cli.printable import printable
 from homeserver.config import load_settings
 from homeserver.doctor import Examination, Finding, Level, as_report
 from homeserver.doctor.examination import LONG_POLL_SECONDS
@@ -61,8 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def print_examination(examination: Examination, console: Console) -> None:
     """The findings as a checklist, each problem with what to do."""
-    console.print(Text(f"The doctor looks at {examination.facts.server_name}", style="bold"))
+    console.print(Text(printable(f"The doctor looks at {examination.facts.server_name}"), style="bold"))
     for section in examination.sections:
+        if not section.findings:
+            continue
         console.print()
         console.print(Text(section.title, style="bold"))
         for finding in section.findings:
@@ -75,9 +78,9 @@ def _print_finding(finding: Finding, console: Console) -> None:
     sign, plain, style = SIGNS[finding.level]
     can_show = (console.encoding or "").lower().startswith("utf")
     line = Text(f" {sign if can_show else plain} ", style=style)
-    console.print(line.append(f"{finding.looked_at}: {finding.found}", style=""))
+    console.print(line.append(printable(f"{finding.looked_at}: {finding.found}"), style=""))
     if finding.remedy:
-        remedy = Text(f"{'→' if can_show else '->'} {finding.remedy}", style="italic")
+        remedy = Text(f"{'→' if can_show else '->'} {printable(finding.remedy)}", style="italic")
         for part in remedy.wrap(console, console.width - 5) if console.is_terminal else [remedy]:
             console.print(Text("     ").append(part))
 

@@ -13,10 +13,12 @@ import time
 from collections.abc import Iterable
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from homeserver.cli.failures import EXIT_OK, CommandError
 from homeserver.cli.local_server import LocalServer
+from homeserver.cli.printable import printable
 from homeserver.config import Settings, load_settings, load_signing_keys
 from homeserver.federation.operator_requests import operator_request
 from homeserver.services.operator import RETRY
@@ -90,13 +92,13 @@ def _print_destinations(console: Console, destinations: list[DestinationHealth],
     table = Table("server", "state", "waiting", "last success", "last failure", box=None, pad_edge=False)
     for each in sorted(destinations, key=lambda each: (each.retry_at is None, each.destination)):
         state = "healthy" if each.retry_at is None else f"no answer, next try {_when(each.retry_at)}"
-        failure = f"{_when(each.last_failure)}: {each.reason}" if each.last_failure else ""
+        failure = f"{_when(each.last_failure)}: {printable(each.reason or '')}" if each.last_failure else ""
         table.add_row(
             each.destination,
             state,
             str(each.queued),
             _when(each.last_success),
-            failure if in_full else failure[:100],
+            escape(failure if in_full else failure[:100]),
         )
     console.print(table)
     failing = sum(each.retry_at is not None for each in destinations)
@@ -112,7 +114,7 @@ def _print_errors(console: Console, errors: Iterable[tuple[str, InboundError]]) 
     console.print("\nWhat was refused to other servers last:")
     table = Table("when", "server", "request", "why", box=None, pad_edge=False)
     for origin, error in rows:
-        table.add_row(_when(error.at_ms), origin, error.what, error.reason)
+        table.add_row(_when(error.at_ms), *map(escape, map(printable, (origin, error.what, error.reason))))
     console.print(table)
 
 

@@ -28,6 +28,7 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 DEFAULT_FEDERATION_PORT = 8448
 DEFAULT_PLAIN_PORT = 8008
 EVERY_ADDRESS = ("::", "0.0.0.0")
+ANY_ADDRESS = frozenset({*EVERY_ADDRESS, ""})
 LOOPBACK = ("127.0.0.1", "::1")
 
 # Addresses that a server of the public Internet has no reason to call: loopback, private, shared, link-local,
@@ -79,6 +80,11 @@ class Listener(Struct, frozen=True, kw_only=True):
     x_forwarded: bool = False
     trusted_proxies: tuple[IPRange, ...] = (IPRange("127.0.0.0/8"), IPRange("::1/128"))
     resources: tuple[Resource, ...] = (Resource(names=("client", "federation")),)
+
+    @property
+    def local_address(self) -> str:
+        """Where a program on this machine reaches it."""
+        return next((each for each in self.bind_addresses if each not in ANY_ADDRESS), "127.0.0.1")
 
     @property
     def resource_names(self) -> frozenset[str]:

@@ -29,6 +29,24 @@ WARN_DAYS = 14
 FULL_CHAIN = "give the whole chain: tls_certificate_path (or the proxy's ssl_certificate) is fullchain.pem, not cert.pem"
 
 
+FREE_AUTHORITY = (
+    "get a certificate from an authority such as Let's Encrypt; certbot, a proxy like Caddy, "
+    "or `acme: {enabled: true}` do it"
+)
+NO_AUTHORITY = (
+    "to look around on this machine it will do; for servers, here or in your network, make an authority of your own "
+    "(federation_custom_ca_list): nobody else gives certificates for such a name"
+)
+
+
+def is_local_host(host: str) -> bool:
+    """Whether a host name is one of a machine or network alone: no dot, or an ending for local use (RFC 6761, 6762)."""
+    host = host.rstrip(".")
+    return ":" not in host and (
+        "." not in host or host.endswith((".localhost", ".local", ".internal", ".home.arpa"))
+    )
+
+
 def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
     """The DNS names and addresses that it is for."""
     try:
@@ -71,7 +89,7 @@ def judge_chain(chain: Chain, tls_name: str, now: datetime.datetime, where: str)
     leaf = chain.certificates[0]
     yield _name_finding(leaf, tls_name, where)
     yield _time_finding(leaf, now, where)
-    yield from _trust_findings(chain, now, where)
+    yield from _trust_findings(chain, tls_name, now, where)
 
 
 def _name_finding(leaf: x509.Certificate, tls_name: str, where: str) -> Finding:
@@ -117,7 +135,7 @@ def _time_finding(leaf: x509.Certificate, now: datetime.datetime, where: str) ->
     return ok("certificate-time", looked_at, f"until {until:%Y-%m-%d}, {days} days")
 
 
-def _trust_findings(chain: Chain, now: datetime.datetime, where: str) -> Iterator[Finding]:
+def _trust_findings(chain: Chain, tls_name: str, now: datetime.datetime, where: str) -> Iterator[Finding]:
     leaf = chain.certificates[0]
     looked_at = f"the certificate of {where} leads to an authority that servers trust"
     found = f"issued by {common_name(leaf.issuer)}"
@@ -129,15 +147,14 @@ def _trust_findings(chain: Chain, now: datetime.datetime, where: str) -> Iterato
                 "certificate-self-signed",
                 looked_at,
                 "the server signed it itself, so nobody can check whose it is",
-                "get a certificate from an authority such as Let's Encrypt; certbot, a proxy like Caddy, "
-                "or `acme: {enabled: true}` do it",
+                NO_AUTHORITY if is_local_host(tls_name) else FREE_AUTHORITY,
             )
-        case code if code in (NO_LOCAL_ISSUER, UNVERIFIED_LEAF) and _lacks_intermediate(chain):
+        case code if code in (NO_LOCAL_ISSUER, UNVERIFIED_LEAF) and (missing := _missing_issuer(chain)):
+            shown = ", ".join(common_name(each.subject) for each in chain.certificates)
             yield problem(
                 "certificate-intermediate-missing",
                 looked_at,
-                f"the server shows {len(chain.certificates)} certificate(s), and that of the issuer "
-                f"{common_name(leaf.issuer)!r} is missing",
+                f"the server shows {shown}; the certificate of the issuer {missing!r} is missing",
                 FULL_CHAIN,
             )
         case code if code in (NO_LOCAL_ISSUER, SELF_SIGNED_IN_CHAIN, BAD_SIGNATURE):
@@ -158,13 +175,31 @@ def _trust_findings(chain: Chain, now: datetime.datetime, where: str) -> Iterato
             yield problem("certificate-untrusted", looked_at, f"{found}: {chain.trust_message}", FULL_CHAIN)
 
 
-def _lacks_intermediate(chain: Chain) -> bool:
-    """Whether the last certificate names an issuer that is probably no root: it says where that issuer's own can be had."""
-    last = chain.certificates[-1]
+def _missing_issuer(chain: Chain) -> str | None:
+    """The issuer at which the chain breaks off, if it is probably no root: the certificate says where that issuer's own can be had.
+
+    Servers may show certificates in any order, and others beside them.
+    """
+    by_subject = {each.subject: each for each in chain.certificates}
+    last = chain.certificates[0]
+    for _ in chain.certificates:
+        if last.issuer not in by_subject:
+            break
+        last = by_subject[last.issuer]
     if is_self_signed(last):
-        return False
+        return None
     try:
         last.extensions.get_extension_for_oid(ExtensionOID.AUTHORITY_INFORMATION_ACCESS)
     except x509.ExtensionNotFound:
-        return False
-    return True
+        return None
+    return common_name(last.issuer)
+
+
+def check_readable(certificate: x509.Certificate) -> None:
+    """Raise ValueError for a certificate of which a part cannot be read: they are parsed when they are asked for."""
+    try:
+        names_of(certificate)
+        common_name(certificate.subject), common_name(certificate.issuer)
+        certificate.not_valid_after_utc, certificate.not_valid_before_utc  # noqa: B018
+    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, TypeError) as error:
+        raise ValueError(str(error)) from error

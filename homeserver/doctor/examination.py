@@ -26,18 +26,21 @@ from homeserver.doctor.judge_connections import (
     KEYS_NOT_ON_DISK,
     VERSION,
     Known,
-    judge_connection,
+    judge_connections,
     judge_secure_connection,
 )
 from homeserver.doctor.judge_discovery import (
+    NEW_SERVICE,
+    OLD_SERVICE,
     judge_delegation,
     judge_hosts,
     judge_missing_delegation,
     judge_name,
     judge_srv,
 )
+from homeserver.doctor.judge_listeners import judge_listeners, without_consequences
 from homeserver.doctor.probes import Probes, now_ms
-from homeserver.federation.addresses import AddressFilter
+from homeserver.federation.addresses import AddressFilter, is_ip_literal
 from homeserver.federation.authentication import authorization_header
 from homeserver.federation.discovery import (
     Answer,
@@ -55,6 +58,7 @@ from homeserver.federation.own_keys import OwnKeys
 from homeserver.federation.well_known import parse_well_known
 
 MAX_ADDRESSES = 16
+MAX_URL = 2_000
 LONG_POLL_SECONDS = 30.0
 
 
@@ -63,7 +67,8 @@ class Own:
     """What the operator's machine knows of its own server.
 
     upload_bytes: max_upload_size; long_poll_s: how long the long poll is held, 0 to leave it out; is_delegated: whether the server
-    itself delegates by .well-known (serve_server_wellknown), so that others never look further.
+    itself delegates by .well-known (serve_server_wellknown), so that others never look further; listeners: where it listens, as
+    URLs for this machine.
     """
 
     keys: OwnKeys
@@ -71,6 +76,7 @@ class Own:
     upload_bytes: int
     long_poll_s: float = LONG_POLL_SECONDS
     is_delegated: bool = False
+    listeners: tuple[str, ...] = ()
 
     @property
     def known(self) -> Known:
@@ -106,7 +112,8 @@ class Examination:
         return worst(self.federation_findings) is not Level.PROBLEM
 
 
-NAME, DELEGATION, ADDRESSES, CONNECTION, ARRIVALS, CLIENTS = (
+MACHINE, NAME, DELEGATION, ADDRESSES, CONNECTION, ARRIVALS, CLIENTS = (
+    "This machine",
     "Server name",
     "Delegation",
     "Addresses",
@@ -131,20 +138,35 @@ class Examiner:
     async def examine(self, server_name: str) -> Examination:
         """Look at everything. Never raises for what is wrong with the server: that is what the findings are for."""
         made = Examination(Facts(server_name))
+        await self._machine(made)
+        await self._examine(made)
+        made.sections = without_consequences(made.sections)
+        return made
+
+    async def _examine(self, made: Examination) -> None:
+        server_name = made.facts.server_name
         made.sections.append(Section(NAME, list(judge_name(server_name))))
         if not is_valid_server_name(server_name):
-            return made
+            return
         found = await self._discover(made)
         if found is None:
             why = "what is above comes first"
             made.sections.append(
                 Section(CONNECTION, [skipped("connection", "connecting to the server", why)])
             )
-            return made
+            return
         await self._connect(made, found)
         await self._arrivals(made)
         await self._clients(made)
-        return made
+
+    # --- this machine ---------------------------------------------------------
+
+    async def _machine(self, made: Examination) -> None:
+        """Whether our own server runs: before it does, the rest cannot be right."""
+        if self._own is None or not self._own.listeners:
+            return
+        made.facts.listeners = list(await asyncio.gather(*map(self._probes.listener, self._own.listeners)))
+        made.sections.append(Section(MACHINE, list(judge_listeners(made.facts.listeners))))
 
     # --- discovery ------------------------------------------------------------
 
@@ -170,10 +192,12 @@ class Examiner:
             facts.steps = found.steps
         except DiscoveryError as error:
             facts.discovery_error, facts.steps = error.reason, error.steps
+        if facts.srv and facts.srv[-1].records and facts.srv[-1].name.startswith(NEW_SERVICE):
+            facts.old_srv = await self._probes.srv(facts.srv[-1].name.replace(NEW_SERVICE, OLD_SERVICE, 1))
         hosts = dict.fromkeys(candidate.host for candidate in found.candidates) if found else {}
         for host in hosts:
             facts.hosts[host] = await self._host(host)
-        delegation = [*judge_delegation(facts, now_ms() / 1000), *judge_srv(facts.srv, facts.hosts)]
+        delegation = [*judge_delegation(facts, now_ms() / 1000), *judge_srv(facts)]
         if delegation:
             made.sections.append(Section(DELEGATION, delegation))
         made.sections.append(Section(ADDRESSES, list(judge_hosts(facts, self._reachable))))
@@ -220,8 +244,20 @@ class Examiner:
         return findings
 
     async def _host(self, host: str) -> list[Lookup]:
+        """Its addresses as others find them: the DNS counts for more than the /etc/hosts of this machine."""
         addresses, records = await asyncio.gather(self._probes.addresses(host), self._probes.look_up(host))
-        return [addresses, *records]
+        asked = [each for each in records if each.kind != "CNAME"]
+        in_dns = tuple(value for each in asked for value in each.values)
+        has_answer = in_dns or not any(each.error for each in asked)
+        if (
+            not addresses.values
+            or is_ip_literal(host)
+            or not has_answer
+            or set(in_dns) & set(addresses.values)
+        ):
+            return [addresses, *records]
+        from_file = Lookup(host, "hosts file", addresses.values)
+        return [Lookup(host, "addresses", in_dns or addresses.values), from_file, *records]
 
     # --- connections ----------------------------------------------------------
 
@@ -233,13 +269,9 @@ class Examiner:
             for address in self._addresses_of(facts, candidate)
         ]
         facts.connections = list(await asyncio.gather(*(self._look(each) for each in wanted[:MAX_ADDRESSES])))
-        works = [each for each in facts.connections if each.tcp_error is None]
         known = self._own.known if self._own else None
-        section = Section(CONNECTION)
-        for seen in facts.connections:
-            others_work = any(each is not seen for each in works)
-            section.add(*judge_connection(seen, facts.server_name, known, others_work=others_work))
-        made.sections.append(section)
+        findings = judge_connections(facts.connections, facts.server_name, known)
+        made.sections.append(Section(CONNECTION, list(findings)))
 
     def _addresses_of(self, facts: Facts, candidate: Candidate) -> Iterable[str]:
         return next(each.values for each in facts.hosts[candidate.host] if each.kind == "addresses")
@@ -372,11 +404,12 @@ def _base_url(fetched: Fetch) -> str | None:
     answer: Any = fetched.answer.json if fetched.answer and fetched.answer.status == 200 else None
     homeserver = answer.get("m.homeserver") if isinstance(answer, dict) else None
     url = homeserver.get("base_url") if isinstance(homeserver, dict) else None
-    if (
-        not isinstance(url, str)
-        or len(url) > 2000
-        or urlsplit(url).scheme not in ("https", "http")
-        or not urlsplit(url).hostname
-    ):
-        return None
-    return url
+    return url if isinstance(url, str) and len(url) <= MAX_URL and _is_web_address(url) else None
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port out of range, half an IPv6 address
+        return False

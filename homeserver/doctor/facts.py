@@ -14,7 +14,10 @@ from homeserver.federation.names import SRVRecord
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """A DNS question and its answer. error: why there is none; exists: None when the DNS could not be asked."""
+    """A DNS question and its answer. error: why there is none; exists: None when the DNS could not be asked.
+
+    kind: CNAME, AAAA, A; "addresses": where to connect; "hosts file": what /etc/hosts says and the DNS does not.
+    """
 
     name: str
     kind: str
@@ -121,6 +124,14 @@ class ConnectionFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ListenerFacts:
+    """A listener of our own, tried from this machine. error: why no connection came about."""
+
+    url: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Echo:
     """A request of our own, sent through the public address: what was sent, and what arrived. arrived: None when it did not."""
 
@@ -148,7 +159,11 @@ class ClientFacts:
 
 @dataclass(slots=True)
 class Facts:
-    """All that was seen of a server."""
+    """All that was seen of a server.
+
+    srv: the records that were asked for on the way; old_srv: those of the service's old name, where the way does not need them.
+    hosts: the lookups of each host, of which that of the kind "addresses" is where to connect.
+    """
 
     server_name: str
     well_known: Fetch | None = None
@@ -157,6 +172,8 @@ class Facts:
     steps: tuple[Step, ...] = ()
     discovery_error: str | None = None
     srv: list[SRVLookup] = field(default_factory=list)
+    old_srv: SRVLookup | None = None
+    listeners: list[ListenerFacts] = field(default_factory=list)
     hosts: dict[str, list[Lookup]] = field(default_factory=dict)
     connections: list[ConnectionFacts] = field(default_factory=list)
     echoes: list[Echo] = field(default_factory=list)

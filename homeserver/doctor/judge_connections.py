@@ -8,12 +8,12 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from homeserver.doctor.certificates import judge_chain
-from homeserver.doctor.facts import ConnectionFacts, Fetch, HTTPAnswer
+from homeserver.doctor.facts import ConnectionFacts, Fetch, HTTPAnswer, TLSFacts
 from homeserver.doctor.findings import Finding, note, ok, problem, skipped, warning
 from homeserver.federation.key_responses import InvalidKeys, parse_server_keys
 from homeserver.federation.rewrites import compare_targets
@@ -39,38 +39,56 @@ class Known:
     verify_keys: Mapping[str, str]
 
 
-def judge_connection(
-    seen: ConnectionFacts, server_name: str, known: Known | None, *, others_work: bool
+def judge_connections(
+    connections: Sequence[ConnectionFacts], server_name: str, known: Known | None
 ) -> Iterator[Finding]:
-    """Findings on one address. others_work: another address of the server can be reached."""
-    yield from judge_secure_connection(seen, others_work=others_work)
+    """Findings on every address. What is the same of several addresses of a host is told once."""
+    working = [each for each in connections if each.tcp_error is None]
+    alike: dict[tuple[Finding, ...], list[ConnectionFacts]] = {}
+    others = {id(each): any(one is not each for one in working) for each in connections}
+    for seen in connections:
+        findings = judge_connection(
+            seen, server_name, known, others_work=others[id(seen)], where=f"@ {seen.host} port {seen.port}"
+        )
+        alike.setdefault(tuple(findings), []).append(seen)
+    for group in alike.values():
+        first = group[0]
+        where = f"{' and '.join(each.where for each in group)} ({first.host})"
+        yield from judge_connection(first, server_name, known, others_work=others[id(first)], where=where)
+
+
+def judge_connection(
+    seen: ConnectionFacts, server_name: str, known: Known | None, *, others_work: bool, where: str
+) -> Iterator[Finding]:
+    """Findings on one address. others_work: another address of the server can be reached; where: what to call it."""
+    yield from judge_secure_connection(seen, others_work=others_work, where=where)
     if seen.tls is not None and seen.tls.chain is not None:
-        yield from _http_findings(seen, server_name, known, _named(seen))
+        yield from _http_findings(seen, server_name, known, where)
 
 
-def judge_secure_connection(seen: ConnectionFacts, *, others_work: bool) -> Iterator[Finding]:
-    """Findings on TCP, TLS and the certificates."""
-    where = _named(seen)
+def judge_secure_connection(
+    seen: ConnectionFacts, *, others_work: bool, where: str = ""
+) -> Iterator[Finding]:
+    """Findings on TCP, TLS and the certificates. where: what to call the address, if not by itself and its host."""
+    where = where or f"{seen.where} ({seen.host})"
     if seen.tcp_error is not None:
-        yield _tcp_finding(seen, where, others_work=others_work)
+        yield _tcp_finding(seen, seen.tcp_error, where, others_work=others_work)
         return
     yield ok("tcp", f"connecting to {where}", "open")
-    assert seen.tls is not None
+    if seen.tls is None:
+        return
     if seen.tls.chain is None:
-        yield _tls_finding(seen, where)
+        yield _tls_finding(seen.tls, seen.tls_name, where)
         return
     yield ok("tls", f"TLS with {where}", f"{seen.tls.version}, {seen.tls.cipher}")
     now = datetime.datetime.fromtimestamp(seen.seen_at_ms / 1000, datetime.UTC)
     yield from judge_chain(seen.tls.chain, seen.tls_name, now, where)
 
 
-def _named(seen: ConnectionFacts) -> str:
-    return f"{seen.where} ({seen.host})"
-
-
-def _tcp_finding(seen: ConnectionFacts, where: str, *, others_work: bool) -> Finding:
-    assert seen.tcp_error is not None
-    kind, words = seen.tcp_error
+def _tcp_finding(
+    seen: ConnectionFacts, tcp_error: tuple[str, str], where: str, *, others_work: bool
+) -> Finding:
+    kind, words = tcp_error
     looked_at = f"connecting to {where}"
     if kind == "blocked":
         return skipped("tcp-blocked", looked_at, f"not tried: {words}")
@@ -96,22 +114,21 @@ def _tcp_finding(seen: ConnectionFacts, where: str, *, others_work: bool) -> Fin
     return level(f"tcp-{kind}", looked_at, words, remedies[kind])
 
 
-def _tls_finding(seen: ConnectionFacts, where: str) -> Finding:
-    assert seen.tls is not None
+def _tls_finding(tls: TLSFacts, tls_name: str, where: str) -> Finding:
     looked_at = f"TLS with {where}"
-    found = seen.tls.error or "no handshake"
-    if seen.tls.speaks_plain_http:
+    found = tls.error or "no handshake"
+    if tls.speaks_plain_http:
         return problem(
             "tls-plain-http",
             looked_at,
             "plain HTTP is spoken there",
             "set tls: true for this port in listeners, or `listen PORT ssl` in the proxy",
         )
-    if seen.tls.old_version is not None:
+    if tls.old_version is not None:
         return problem(
             "tls-too-old",
             looked_at,
-            f"only {seen.tls.old_version} is spoken, which servers refuse",
+            f"only {tls.old_version} is spoken, which servers refuse",
             "allow TLS 1.2 and 1.3 (nginx: ssl_protocols TLSv1.2 TLSv1.3)",
         )
     if "unrecognized name" in found or "handshake failure" in found:
@@ -119,7 +136,7 @@ def _tls_finding(seen: ConnectionFacts, where: str) -> Finding:
             "tls-unknown-name",
             looked_at,
             found,
-            f"the server has no certificate for {seen.tls_name}: it must answer to that name too",
+            f"the server has no certificate for {tls_name}: it must answer to that name too",
         )
     return problem(
         "tls-failed",
@@ -148,7 +165,8 @@ def _http_findings(
 def _asked(fetched: Fetch | None, path: str, where: str) -> HTTPAnswer | Finding:
     """The answer of a Matrix server; else the finding on what came in its place."""
     looked_at = f"GET {path} at {where}"
-    assert fetched is not None
+    if fetched is None:
+        return skipped("http-not-asked", looked_at, "what is above comes first")
     if fetched.answer is None:
         if fetched.stage == "timeout":
             return problem(

@@ -9,6 +9,7 @@ import ipaddress
 from collections.abc import Iterator
 
 from homeserver.core.identifiers import is_valid_server_name, parse_server_name
+from homeserver.doctor.certificates import is_local_host
 from homeserver.doctor.facts import Facts, Fetch, Lookup, SRVLookup
 from homeserver.doctor.findings import Finding, note, ok, problem, warning
 from homeserver.federation.addresses import AddressFilter
@@ -17,6 +18,7 @@ from homeserver.federation.well_known import MAX_BODY_BYTES, MAX_LIFETIME, MIN_L
 WELL_KNOWN_REMEDY = (
     'serve exactly {"m.server": "HOST:PORT"} there, or nothing (404) if the name itself is the server'
 )
+NEW_SERVICE, OLD_SERVICE = "_matrix-fed._tcp.", "_matrix._tcp."
 HTML_STARTS = (b"<!doctype html", b"<html", b"<head", b"<?xml")
 
 
@@ -59,11 +61,9 @@ def judge_name(server_name: str) -> Iterator[Finding]:
 
 
 def is_local(server_name: str) -> bool:
-    """Whether a name means nothing outside of a machine or network: it has no dot, or an ending for local use (RFC 6761, 6762)."""
-    host = parse_server_name(server_name).host.rstrip(".")
-    return not parse_server_name(server_name).is_ip_literal and (
-        "." not in host or host.endswith((".localhost", ".local", ".internal", ".home.arpa"))
-    )
+    """Whether a name means nothing outside of a machine or network."""
+    name = parse_server_name(server_name)
+    return not name.is_ip_literal and is_local_host(name.host)
 
 
 def judge_delegation(facts: Facts, now_s: float) -> Iterator[Finding]:
@@ -161,9 +161,9 @@ def _unreachable_well_known(fetched: Fetch, looked_at: str) -> Finding:
     return note("well-known-unreachable", looked_at, f"{found}; so there is no delegation")
 
 
-def judge_srv(lookups: list[SRVLookup], hosts: dict[str, list[Lookup]]) -> Iterator[Finding]:
+def judge_srv(facts: Facts) -> Iterator[Finding]:
     """SRV records: both names of the service, and where they lead."""
-    for lookup in lookups:
+    for lookup in facts.srv:
         looked_at = f"SRV {lookup.name}"
         if lookup.error is not None:
             yield warning(
@@ -175,7 +175,7 @@ def judge_srv(lookups: list[SRVLookup], hosts: dict[str, list[Lookup]]) -> Itera
             continue
         if not lookup.records:
             continue
-        targets = ", ".join(f"{record.target or '.'} port {record.port}" for record in lookup.records)
+        targets = _targets(lookup)
         if all(not record.target for record in lookup.records):
             yield problem(
                 "srv-absent",
@@ -185,15 +185,28 @@ def judge_srv(lookups: list[SRVLookup], hosts: dict[str, list[Lookup]]) -> Itera
             )
             continue
         yield ok("srv", looked_at, targets)
-        if lookup.name.startswith("_matrix._tcp."):
+        if lookup.name.startswith(OLD_SERVICE):
             yield note(
                 "srv-old-name",
                 looked_at,
                 "the service's old name; new servers look for _matrix-fed._tcp first",
-                f"add the same record as {lookup.name.replace('_matrix.', '_matrix-fed.', 1)}",
+                f"add the same record as {lookup.name.replace(OLD_SERVICE, NEW_SERVICE, 1)}",
             )
         for record in lookup.records:
-            yield from _srv_target(record.target, looked_at, hosts)
+            yield from _srv_target(record.target, looked_at, facts.hosts)
+    new, old = facts.srv[-1] if facts.srv else None, facts.old_srv
+    if new and old and old.records and _targets(new) != _targets(old):
+        yield warning(
+            "srv-names-differ",
+            f"SRV {old.name}",
+            f"{_targets(old)}, while {new.name} says {_targets(new)}",
+            "servers that know only the old name go elsewhere: give both the same records, or take the old one away",
+        )
+
+
+def _targets(lookup: SRVLookup) -> str:
+    records = sorted(lookup.records, key=lambda each: (each.priority, -each.weight, each.target, each.port))
+    return ", ".join(f"{record.target or '.'} port {record.port}" for record in records)
 
 
 def _srv_target(target: str, looked_at: str, hosts: dict[str, list[Lookup]]) -> Iterator[Finding]:
@@ -220,11 +233,12 @@ def judge_hosts(facts: Facts, addresses: AddressFilter) -> Iterator[Finding]:
         if found.error is not None or not found.values:
             yield _no_address(host, looked_at, found)
             continue
-        yield ok("dns", looked_at, ", ".join(found.values))
+        alias = next((each.values[0] for each in lookups if each.kind == "CNAME" and each.values), None)
+        by_alias = f"by way of its alias (CNAME) {alias}: " if alias else ""
+        yield ok("dns", looked_at, by_alias + ", ".join(found.values))
+        yield from _hosts_file(looked_at, facts.server_name, lookups)
         blocked = [each for each in found.values if addresses.blocking_network(each)]
-        if blocked and is_local(facts.server_name):
-            yield note("dns-local", looked_at, "this server is for this machine or network alone")
-        elif blocked:
+        if blocked and not is_local(facts.server_name):
             yield _private(looked_at, blocked, every=len(blocked) == len(found.values))
         if all(ipaddress.ip_address(each).version == 6 for each in found.values):
             yield warning(
@@ -233,6 +247,24 @@ def judge_hosts(facts: Facts, addresses: AddressFilter) -> Iterator[Finding]:
                 "only IPv6",
                 "servers without IPv6 cannot come: add an IPv4 address (an A record) if you can have one",
             )
+
+
+def _hosts_file(looked_at: str, server_name: str, lookups: list[Lookup]) -> Iterator[Finding]:
+    """What this machine alone believes of its name: Debian writes the own host name into /etc/hosts."""
+    from_file = next((each for each in lookups if each.kind == "hosts file"), None)
+    if from_file is None or is_local(server_name):
+        return
+    said = f"{', '.join(from_file.values)} in /etc/hosts of this machine"
+    if any(each.values for each in lookups if each.kind in ("A", "AAAA")):
+        remedy = "others ask the DNS, and so does the doctor; take the line out of /etc/hosts if nothing here needs it"
+        yield note("hosts-file-differs", looked_at, f"{said}, and something else in the DNS", remedy)
+    else:
+        yield warning(
+            "hosts-file-only",
+            looked_at,
+            f"{said}, and no address in the DNS",
+            "other servers cannot find it: add an A record, unless their /etc/hosts have it too",
+        )
 
 
 def _no_address(host: str, looked_at: str, found: Lookup) -> Finding:

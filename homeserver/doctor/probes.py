@@ -16,7 +16,17 @@ from cryptography import x509
 from yarl import URL
 
 from homeserver.core.canonical_json import CanonicalJSONError, decode_json
-from homeserver.doctor.facts import Chain, ConnectionFacts, Fetch, HTTPAnswer, Lookup, SRVLookup, TLSFacts
+from homeserver.doctor.certificates import check_readable
+from homeserver.doctor.facts import (
+    Chain,
+    ConnectionFacts,
+    Fetch,
+    HTTPAnswer,
+    ListenerFacts,
+    Lookup,
+    SRVLookup,
+    TLSFacts,
+)
 from homeserver.federation.addresses import AddressFilter, BlockedAddress
 from homeserver.federation.connector import guarded_connector
 from homeserver.federation.failures import describe
@@ -42,6 +52,10 @@ class ProbeSettings:
     dns_servers: tuple[str, ...] = ()
     well_known_port: int = 443
     user_agent: str = "homeserver doctor"
+
+
+class _UnreadableCertificate(ValueError):
+    """OpenSSL takes a certificate that has parts which are malformed."""
 
 
 class Probes:
@@ -218,25 +232,40 @@ class Probes:
 
     async def connect(self, found: ConnectionFacts) -> ConnectionFacts:
         """Whether a port can be reached, and how it speaks TLS."""
+        error = await self._tcp(found.address, found.port)
+        if error is not None:
+            return replace(found, tcp_error=error)
+        return replace(found, tls=await self._handshake(found))
+
+    async def listener(self, url: str) -> ListenerFacts:
+        """Whether one of our own listeners is open. url: with an address, such as http://127.0.0.1:8008."""
+        parts = urlsplit(url)
+        error = await self._tcp(parts.hostname or "", parts.port or 443)
+        return ListenerFacts(url, error[1] if error else None)
+
+    async def _tcp(self, address: str, port: int) -> tuple[str, str] | None:
+        """Why no connection comes about, as in `ConnectionFacts.tcp_error`; None when one does."""
         try:
-            self.settings.addresses.check(found.address)
+            self.settings.addresses.check(address)
             async with asyncio.timeout(CONNECT_SECONDS):
-                _, writer = await asyncio.open_connection(found.address, found.port)
+                _, writer = await asyncio.open_connection(address, port)
             await _close(writer)
         except BlockedAddress as error:
-            return replace(found, tcp_error=("blocked", str(error)))
+            return "blocked", str(error)
         except TimeoutError:
-            return replace(found, tcp_error=("timeout", f"no answer within {CONNECT_SECONDS:.0f} s"))
+            return "timeout", f"no answer within {CONNECT_SECONDS:.0f} s"
         except ConnectionRefusedError:
-            return replace(found, tcp_error=("refused", "connection refused"))
+            return "refused", "connection refused"
         except OSError as error:
-            return replace(found, tcp_error=("unreachable", error.strerror or str(error)))
-        return replace(found, tls=await self._handshake(found))
+            return "unreachable", error.strerror or str(error)
+        return None
 
     async def _handshake(self, found: ConnectionFacts) -> TLSFacts:
         try:
             seen = await _shake_hands(found, self._blind)
-        except (OSError, TimeoutError) as error:
+        except _UnreadableCertificate as error:
+            return TLSFacts(error=f"its certificate cannot be read: {error}")
+        except (OSError, TimeoutError, ValueError) as error:
             reason = "the handshake got no answer" if isinstance(error, TimeoutError) else _tls_words(error)
             return TLSFacts(
                 error=reason,
@@ -253,7 +282,7 @@ class Probes:
             await _shake_hands(found, self.trusting_any_name)
         except ssl.SSLCertVerificationError as error:
             return error.verify_code, error.verify_message
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, ValueError) as error:
             return -1, str(error)
         return 0, "ok"
 
@@ -271,7 +300,7 @@ class Probes:
             context.minimum_version, context.maximum_version = OLD_VERSIONS
             try:
                 return (await _shake_hands(found, context))[1]
-            except (OSError, TimeoutError):
+            except (OSError, TimeoutError):  # and what cannot be read, by the ValueError above
                 return None
         return None
 
@@ -293,11 +322,21 @@ async def _shake_hands(
 
 
 def _certificates(connection: Any) -> tuple[x509.Certificate, ...]:
-    # Public from Python 3.13 on, as DER bytes; before it stands a level lower.
-    if hasattr(connection, "get_unverified_chain"):
-        return tuple(x509.load_der_x509_certificate(each) for each in connection.get_unverified_chain())
-    chain = connection._sslobj.get_unverified_chain() or ()
-    return tuple(x509.load_pem_x509_certificate(each.public_bytes().encode()) for each in chain)
+    """All that the server shows, each readable in all its parts. Raises _UnreadableCertificate."""
+    try:
+        # Public from Python 3.13 on, as DER bytes; before it stands a level lower.
+        if hasattr(connection, "get_unverified_chain"):
+            found = [x509.load_der_x509_certificate(each) for each in connection.get_unverified_chain()]
+        else:
+            shown = connection._sslobj.get_unverified_chain() or ()
+            found = [x509.load_pem_x509_certificate(each.public_bytes().encode()) for each in shown]
+        for each in found:
+            check_readable(each)
+    except ValueError as error:
+        raise _UnreadableCertificate(str(error) or "it is malformed") from error
+    if not found:
+        raise _UnreadableCertificate("there is none")
+    return tuple(found)
 
 
 async def _speaks_http(found: ConnectionFacts) -> bool:

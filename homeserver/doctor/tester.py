@@ -7,13 +7,15 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from homeserver.core.errors import invalid_param, limit_exceeded, unrecognized
+from homeserver.core.errors import invalid_param, limit_exceeded, unknown, unrecognized
 from homeserver.core.identifiers import is_valid_server_name
 from homeserver.doctor.examination import Examination, Examiner
 from homeserver.doctor.probes import Probes, ProbeSettings
 
 AT_ONCE = 4
 MOST_WAITING = 20
+MOST_SECONDS = 90.0
+"""One examination: each step has its limit too, and a server may let us wait at every one."""
 KEPT_SECONDS = 60.0
 MOST_KEPT = 100
 
@@ -41,7 +43,7 @@ class FederationTester:
         """Examine a server; who asks for the same one within a minute shares the answer.
 
         Raises M_UNRECOGNIZED when it is switched off, M_INVALID_PARAM for what is no server name, M_LIMIT_EXCEEDED when very many
-        wait.
+        wait, 504 M_UNKNOWN when the server lets us wait too long.
         """
         self.check_enabled()
         if not is_valid_server_name(server_name):
@@ -63,7 +65,10 @@ class FederationTester:
         async with self._slots:
             probes = Probes(self._settings)
             try:
-                made = await Examiner(probes, self._settings.addresses).examine(server_name)
+                async with asyncio.timeout(MOST_SECONDS):
+                    made = await Examiner(probes, self._settings.addresses).examine(server_name)
+            except TimeoutError as error:
+                raise unknown(f"{server_name} lets every step wait: it took too long", 504) from error
             finally:
                 await probes.close()
         self._done[server_name] = (self._clock(), made)

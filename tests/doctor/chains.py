@@ -52,7 +52,7 @@ class Maker:
             builder = builder.add_extension(
                 x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), False
             )
-        if issuer == "between":
+        if issuer not in (None, "root"):
             where = x509.UniformResourceIdentifier("http://authority.example/between.der")
             access = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, where)
             builder = builder.add_extension(x509.AuthorityInformationAccess([access]), False)
@@ -87,6 +87,24 @@ class Maker:
         """TLS of a server whose certificate is its own word."""
         key = ec.generate_private_key(ec.SECP256R1())
         return self.serving([self.certificate(name, key, key, names=(name,), ca=True)], key)
+
+    def long(self, name: str, *, shown: int) -> ssl.SSLContext:
+        """TLS of a server whose chain has two authorities in between; shown: how many of its certificates it shows."""
+        lower_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+        lower = self.certificate("lower", lower_key, self.between_key, issuer="between", ca=True)
+        leaf = self.certificate(name, key, lower_key, issuer="lower", names=(name,))
+        return self.serving([leaf, lower, self.between][:shown], key)
+
+    def with_extension(self, extension: x509.ExtensionType) -> ssl.SSLContext:
+        """TLS of a server that vouches for itself, with a certificate that has this extension."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = datetime.datetime.now(datetime.UTC)
+        builder = x509.CertificateBuilder(
+            _named("x"), _named("x"), key.public_key(), 1, now, now + datetime.timedelta(1)
+        )
+        return self.serving(
+            [builder.add_extension(extension, critical=False).sign(key, hashes.SHA256())], key
+        )
 
     def serving(self, chain: list[x509.Certificate], key: ec.EllipticCurvePrivateKey) -> ssl.SSLContext:
         """TLS of a server with this chain."""

@@ -85,6 +85,7 @@ class Setup:
     published: OwnKeys | None = None
     with_client_well_known: bool = True
     own: bool = True
+    listeners: tuple[str, ...] = ()
     refuses: str | None = None
     hangs_on: str | None = None
     address: str | None = None
@@ -133,9 +134,9 @@ class Setup:
             AddressFilter(()), (str(self.world.authority.path),), (self.world.dns.address,), WELL_KNOWN_PORT
         )
         probes = Probes(settings)
-        own = Own(self.keys, self.base_url, 50 * 2**20, long_poll_s=0.2) if self.own else None
+        own = Own(self.keys, self.base_url, 50 * 2**20, long_poll_s=0.2, listeners=self.listeners)
         try:
-            return await Examiner(probes, addresses, own).examine(self.name)
+            return await Examiner(probes, addresses, own if self.own else None).examine(self.name)
         finally:
             await probes.close()
 

@@ -18,6 +18,7 @@ from aiohttp import web
 from signedjson.key import generate_signing_key
 
 from homeserver.doctor import probes
+from homeserver.federation.names import Names
 from homeserver.federation.own_keys import OwnKeys
 from tests.doctor.chains import Maker
 from tests.doctor.setup import CORS, NAME, Setup, bad, changed, matrix, on_path
@@ -98,6 +99,45 @@ async def ipv6_alone(case: Case) -> None:
     await case.setup.start_matrix()
 
 
+def hosts_file(case: Case, address: str) -> None:
+    """Have /etc/hosts say so of the name."""
+    addresses = Names.addresses
+
+    async def look_up(names: Names, name: str) -> list[str]:
+        return [address] if name == NAME else await addresses(names, name)
+
+    case.monkeypatch.setattr(Names, "addresses", look_up)
+
+
+@finds("hosts-file-only")
+async def an_address_in_the_hosts_file_alone(case: Case) -> None:
+    await case.setup.start()
+    del case.world.dns.records[NAME, "A"]
+    hosts_file(case, case.world.address(1))
+
+
+# --- our own machine ----------------------------------------------------------
+
+
+@finds("server-not-running")
+async def server_not_started(case: Case) -> None:
+    case.setup.listeners = (f"http://{case.world.address(2)}:8008", f"https://{case.world.address(2)}:8448")
+    await case.setup.start_web()
+
+
+@finds("server-not-running")
+async def server_not_started_behind_a_proxy(case: Case) -> None:
+    case.setup.listeners = (f"http://{case.world.address(2)}:8008",)
+    everywhere(case, lambda: page(502))
+    await case.setup.start()
+
+
+@finds("listener-closed")
+async def listener_that_was_added_since(case: Case) -> None:
+    case.setup.listeners = (f"https://{case.world.address(1)}:8448", f"http://{case.world.address(1)}:8008")
+    await case.setup.start()
+
+
 # --- SRV ----------------------------------------------------------------------
 
 
@@ -132,6 +172,22 @@ async def srv_to_a_wrong_port(case: Case) -> None:
     await case.setup.start()
     case.world.dns.add(f"_matrix-fed._tcp.{NAME}", "SRV", (10, 5, 8447, "host.example"))
     case.world.dns.add("host.example", "A", case.world.address(1))
+
+
+@finds("srv-names-differ")
+async def srv_of_the_old_name_that_leads_elsewhere(case: Case) -> None:
+    await case.setup.start()
+    case.world.dns.add("host.example", "A", case.world.address(1))
+    case.world.dns.add(f"_matrix-fed._tcp.{NAME}", "SRV", (10, 5, 8448, "host.example"))
+    case.world.dns.add(f"_matrix._tcp.{NAME}", "SRV", (10, 5, 8448, "former.example"))
+
+
+@finds("tcp-refused")
+async def srv_of_both_names_to_a_wrong_port(case: Case) -> None:
+    await case.setup.start()
+    case.world.dns.add("host.example", "A", case.world.address(1))
+    for service in ("_matrix-fed._tcp", "_matrix._tcp"):
+        case.world.dns.add(f"{service}.{NAME}", "SRV", (10, 5, 8447, "host.example"))
 
 
 # --- .well-known --------------------------------------------------------------
@@ -270,6 +326,13 @@ async def certificate_self_signed(case: Case) -> None:
 async def certificate_without_its_intermediate(case: Case) -> None:
     trust(case)
     case.setup.context = case.chains.context(NAME, whole_chain=False)
+    await case.setup.start()
+
+
+@finds("certificate-intermediate-missing")
+async def certificate_without_the_second_of_two_intermediates(case: Case) -> None:
+    trust(case)
+    case.setup.context = case.chains.long(NAME, shown=2)
     await case.setup.start()
 
 

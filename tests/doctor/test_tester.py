@@ -126,3 +126,12 @@ async def test_very_many_at_once_are_refused(world: World, monkeypatch: pytest.M
     assert refused.value.errcode == "M_LIMIT_EXCEEDED"
     hold.set()
     await asyncio.gather(*waiting)
+
+
+async def test_a_server_that_lets_every_step_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("homeserver.doctor.tester.MOST_SECONDS", 0.3)
+    setup = Setup(world, hangs_on="/_matrix/federation/v1/version")
+    await setup.start()
+    async with tester_served(world) as client:
+        (await client.get(f"/api/report?server_name={NAME}")).refused(504, "M_UNKNOWN")
+        (await client.get(f"/api/federation-ok?server_name={NAME}")).refused(504, "M_UNKNOWN")
