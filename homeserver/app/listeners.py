@@ -91,7 +91,7 @@ def _noting_refusals(services: Iterable[object]) -> Callable[[Request], None]:
     inbound_errors = next(service for service in services if isinstance(service, InboundErrors))
 
     def note(request: Request) -> None:
-        if request.refusal is None or not request.raw_path.startswith("/_matrix/federation/"):
+        if request.refusal is None:
             return
         origin = request.origin_or_none or claimed_origin(request.headers.getall("Authorization", ()))
         if origin is not None:
@@ -112,10 +112,14 @@ def _authenticators(base: Base, services: Iterable[object]) -> Authenticators:
         return requester
 
     async def signed_request(method: str, uri: str, headers: CIMultiDictProxy[str], content: Any, /) -> str:
-        origin = await inbound.authenticate(method, uri, headers.getall("Authorization", ()), content)
+        signed = headers.getall("Authorization", ())
+        origin = await inbound.authenticate(method, uri, signed, content, headers.get("Host", ""))
         base.sender.heard_from(origin)
         return origin
 
-    authenticators = Authenticators(access_token, signed_request)
+    async def lost_request(method: str, uri: str, headers: CIMultiDictProxy[str], content: Any, /) -> str:
+        return await inbound.explain_lost(method, uri, headers.getall("Authorization", ()), content)
+
+    authenticators = Authenticators(access_token, signed_request, lost_request=lost_request)
     sessions.on_end.append(authenticators.running.changed)
     return authenticators

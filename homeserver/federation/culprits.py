@@ -5,6 +5,8 @@ Spec: https://spec.matrix.org/v1.19/server-server-api/#request-authentication
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -36,6 +38,56 @@ METHOD_CHANGED = Rewrite(
 )
 
 
+DESTINATION_UNSIGNED = Rewrite(
+    "destination-unsigned",
+    "the signature was made without the destination that the Authorization header names",
+    "nothing that a proxy does: the server that sent it signs what it does not say, or says what it does not sign",
+)
+
+
+def fits(header: XMatrix, method: str, uri: str, content: Any, key: VerifyKey) -> bool:
+    """Whether the signature of a request is good for the destination that its header names."""
+    try:
+        body = None if content is None else encode_canonical(content)
+        return _Tried(header, key, decode_base64(header.signature)).fits(method, uri, body)
+    except (CanonicalJSONError, ValueError):
+        return False
+
+
+def misdirection(destination: str, server_name: str, host: str) -> str:
+    """What leads a request for the server `destination` to this one. host: its Host header: whom the sender connected to."""
+    told = f"It came with Host {host:.300}: " if host else ""
+    if _host_of(host) == _host_of(server_name) != _host_of(destination):
+        return f"{told}so the delegation of {destination:.300} (.well-known or SRV), or a proxy that changes Host, leads to this server"
+    return (
+        f"{told}the DNS, the .well-known or the proxy of {destination:.300} leads to this server; or it is meant for this one, and "
+        f"the sender has signed the name of a host in place of the server name {server_name}"
+    )
+
+
+def _host_of(name: str) -> str:
+    return re.sub(r":\d+\Z", "", name).lower()
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """A signature, to be tried on requests."""
+
+    header: XMatrix
+    key: VerifyKey
+    signature: bytes
+
+    def fits(self, method: str, target: str, body: bytes | None, *, destination: bool = True) -> bool:
+        """Whether this is what was signed. destination: with that of the header."""
+        signed_for = self.header.destination if destination else None
+        try:
+            message = request_bytes(method, target, self.header.origin, signed_for, body)
+            self.key.verify(message, self.signature)
+        except (CryptoError, ValueError):
+            return False
+        return True
+
+
 def culprit(
     header: XMatrix, method: str, uri: str, content: Any, key: VerifyKey
 ) -> tuple[Rewrite, str] | None:
@@ -44,27 +96,21 @@ def culprit(
     None when no usual change explains it, or the body is so large that trying would cost too much.
     """
     try:
-        signature = decode_base64(header.signature)
+        tried = _Tried(header, key, decode_base64(header.signature))
         body = None if content is None else encode_canonical(content)
     except (CanonicalJSONError, ValueError):
         return None
     if body is not None and len(body) > MOST_BYTES:
         return None
-
-    def fits(method: str, target: str, body: bytes | None) -> bool:
-        try:
-            key.verify(request_bytes(method, target, header.origin, header.destination, body), signature)
-        except (CryptoError, ValueError):
-            return False
-        return True
-
     for rewrite, target in islice(as_sent(uri), MOST_TRIES):
-        if fits(method, target, body):
+        if tried.fits(method, target, body):
             return rewrite, target
-    if body is not None and fits(method, uri, None):
+    if body is not None and tried.fits(method, uri, None):
         return BODY_ADDED, uri
-    if body is None and method in ("PUT", "POST") and fits(method, uri, b"{}"):
+    if body is None and method in ("PUT", "POST") and tried.fits(method, uri, b"{}"):
         return BODY_LOST, uri
-    if any(fits(other, uri, body) for other in ("GET", "PUT", "POST") if other != method):
+    if any(tried.fits(other, uri, body) for other in ("GET", "PUT", "POST") if other != method):
         return METHOD_CHANGED, uri
+    if header.destination is not None and tried.fits(method, uri, body, destination=False):
+        return DESTINATION_UNSIGNED, uri
     return None

@@ -18,6 +18,21 @@ Stage = Literal[
     "request",  # the request itself cannot be sent (a body that is not canonical JSON): our own mistake
 ]
 
+# How far a request came that failed at a stage, for people.
+HOW_FAR: dict[Stage, str] = {
+    "discovery": "finding the server",
+    "dns": "DNS",
+    "blocked": "this server's settings",
+    "connect": "connecting",
+    "tls": "TLS",
+    "timeout": "waiting for the answer",
+    "limit": "reading the answer",
+    "http": "HTTP",
+    "json": "reading the answer",
+    "answer": "checking the answer",
+    "request": "making the request",
+}
+
 
 class FederationError(Exception):
     """A request to another server failed.
@@ -59,6 +74,15 @@ class FederationError(Exception):
         if self.errcode == "M_UNRECOGNIZED":
             return self.status in (400, 404, 405, 501)
         return self.errcode is None and self.status in (404, 405)
+
+    @property
+    def how_far(self) -> str:
+        """How far the request came, for people: DNS, connecting, TLS, HTTP, signature, auth and such."""
+        if self.stage == "http" and self.status == 401:
+            return "signature"
+        if self.stage == "http" and self.status == 403:
+            return "auth"
+        return HOW_FAR[self.stage]
 
     @property
     def whose_turn(self) -> str:

@@ -20,7 +20,7 @@ from aiohttp.web_exceptions import HTTPException
 from prometheus_client import Counter
 
 from homeserver.core.errors import MatrixError, unknown
-from homeserver.http.authentication import Authenticators, authenticate
+from homeserver.http.authentication import Authenticators, authenticate, explain_lost
 from homeserver.http.binding import BindingError, BoundEndpoint, Services
 from homeserver.http.endpoint import NO_AUTH, Endpoint, endpoint, resource_of
 from homeserver.http.forwarded import TrustedProxies
@@ -204,7 +204,11 @@ class _Dispatcher:
     async def _answer(self, request: Request) -> web.Response:
         if request.method == "OPTIONS" and self.cors and resource_of(request.raw_path) == "client":
             return web.Response(status=204)
-        match = self._router.match(request.method, request.raw_path)
+        try:
+            match = self._router.match(request.method, request.raw_path)
+        except MatrixError as refusal:
+            await explain_lost(request, refusal, self._authenticators)
+            raise
         request.path_parameters = match.parameters
         endpoint = match.target.endpoint
         await authenticate(request, endpoint, self._authenticators)

@@ -12,6 +12,7 @@ from multidict import CIMultiDictProxy
 
 from homeserver.core.account_limits import GUESTS_MAY, LOCKED_MAY, SUSPENDED_MAY_NOT
 from homeserver.core.errors import (
+    MatrixError,
     guest_access_forbidden,
     missing_token,
     unauthorized,
@@ -24,6 +25,8 @@ from homeserver.http.decoding import decode_content
 from homeserver.http.endpoint import Auth, Endpoint
 from homeserver.http.request import Request
 from homeserver.http.running import RunningRequests
+
+MAX_LOST_BODY = 256 * 1024
 
 
 class AccessTokenAuthenticator(Protocol):
@@ -51,11 +54,14 @@ class Authenticators:
     """The two ways to prove who sends a request. One that is None refuses all that needs it.
 
     running: what is told when sessions end, so that the requests of these do not wait on.
+    lost_request: asked of a signed request that leads to no endpoint, with the same arguments; says what a proxy has done to it,
+    or nothing. Never raises.
     """
 
     access_token: AccessTokenAuthenticator | None = None
     signed_request: SignedRequestAuthenticator | None = None
     running: RunningRequests = field(default_factory=RunningRequests)
+    lost_request: SignedRequestAuthenticator | None = None
 
 
 def access_token_of(request: Request) -> str | None:
@@ -111,3 +117,18 @@ async def authenticate(request: Request, endpoint: Endpoint, authenticators: Aut
         raise guest_access_forbidden("Guests cannot do this")
     if requester.is_suspended and operation in SUSPENDED_MAY_NOT:
         raise user_suspended()
+
+
+async def explain_lost(request: Request, refusal: MatrixError, authenticators: Authenticators) -> None:
+    """Add to a refusal why a request of another server leads nowhere: mostly a proxy has decoded a slash in its path."""
+    signed = any(each.lower().startswith("x-matrix") for each in request.headers.getall("Authorization", ()))
+    if authenticators.lost_request is None or not signed:
+        return
+    try:
+        content = await request.read(MAX_LOST_BODY)
+        decoded = await decode_content(content) if content else None
+    except MatrixError:
+        return  # it cannot be checked; the refusal stands as it is
+    why = await authenticators.lost_request(request.method, request.uri, request.headers, decoded)
+    if why:
+        refusal.message = f"{refusal.message}. {why}"

@@ -62,8 +62,15 @@ class Attempt:
         return self.answer.temporary if self.answer else self.failure == NO_ANSWER
 
     def __str__(self) -> str:
-        turn = self.answer.whose_turn if self.answer else f"the operator of {self.server}"
-        return f"{self.server}: {self.stage}: {self.failure}{f' (for {turn} to mend)' if turn else ''}"
+        if self.answer:
+            return f"{self.server}: {self.stage}: {self.failure} ({explained(self.answer)})"
+        return f"{self.server}: {self.stage}: {self.failure} (for the operator of {self.server} to mend)"
+
+
+def explained(failure: FederationError) -> str:
+    """How far a request came, and who can mend it."""
+    turn = f"; for {failure.whose_turn} to mend" if failure.whose_turn else ""
+    return f"failed at {failure.how_far}{turn}"
 
 
 def servers_to_ask(named: Iterable[str], own_name: str) -> list[str]:

@@ -3,6 +3,7 @@
 Spec: https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
 """
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from homeserver.core.identifiers import domain_of, is_valid_user_id
 from homeserver.federation.errors import FederationError
 from homeserver.federation.remote.invites import invite
 from homeserver.federation.transport import FederationClient
+from homeserver.services.handshakes import explained
 from homeserver.services.identity import Identity
 from homeserver.services.ignored_users import check_takes_invites
 from homeserver.services.member_profiles import MemberProfiles
@@ -24,6 +26,8 @@ from homeserver.services.stripped_state import stripped_state
 from homeserver.services.timeline import Draft, Timeline
 from homeserver.storage import rooms
 from homeserver.storage.database import Database, Transaction
+
+log = logging.getLogger(__name__)
 
 
 class Invitations:
@@ -91,7 +95,14 @@ class Invitations:
         try:
             signed = await invite(self._client, server, event, room_state)
         except FederationError as failure:
-            raise _explained(failure) from failure
+            log.warning(
+                "%s was not invited to %s: %s (%s)",
+                event.state_key,
+                event.room_id,
+                failure,
+                explained(failure),
+            )
+            raise _for_client(failure) from failure
         # What comes back is ours but for the signature; anything else is not what was agreed to.
         signatures = {**event.signatures, server: signed.signatures.get(server, {})}
         whole = event.with_signatures(signatures)
@@ -115,7 +126,7 @@ class Invitations:
         return [each.pdu for each in [*told, *([inviter] if inviter else [])]]
 
 
-def _explained(failure: FederationError) -> MatrixError:
+def _for_client(failure: FederationError) -> MatrixError:
     """The client's error for an invite that the user's server did not sign."""
     refusal = f"{failure.destination} refuses the invite: {failure.reason}"
     if failure.errcode == "M_INCOMPATIBLE_ROOM_VERSION":
@@ -134,6 +145,5 @@ def _explained(failure: FederationError) -> MatrixError:
     is_our_mistake = failure.errcode in ("M_MISSING_PARAM", "M_INVALID_PARAM")
     if failure.errcode and failure.status == 400 and not is_our_mistake:
         return errors.unknown(refusal, 400)
-    turn = f" (for {failure.whose_turn} to mend)" if failure.whose_turn else ""
-    told = f"{failure.destination} could not be asked to invite its user: {failure.stage}: {failure.reason}{turn}"
+    told = f"{failure.destination} could not be asked to invite its user: {failure.reason} ({explained(failure)})"
     return MatrixError("M_UNKNOWN", told, 502)
