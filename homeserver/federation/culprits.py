@@ -58,7 +58,7 @@ def misdirection(destination: str, server_name: str, host: str) -> str:
     """What leads a request for the server `destination` to this one. host: its Host header: whom the sender connected to."""
     told = f"It came with Host {host:.300}: " if host else ""
     if _host_of(host) == _host_of(server_name) != _host_of(destination):
-        return f"{told}so the delegation of {destination:.300} (.well-known or SRV), or a proxy that changes Host, leads to this server"
+        return f"{told}so the delegation of {destination:.300} (.well-known or SRV), or a proxy that changes Host, leads here"
     return (
         f"{told}the DNS, the .well-known or the proxy of {destination:.300} leads to this server; or it is meant for this one, and "
         f"the sender has signed the name of a host in place of the server name {server_name}"

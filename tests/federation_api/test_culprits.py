@@ -93,7 +93,7 @@ async def test_a_changed_body_has_no_usual_explanation(whole: WholeServer, peer:
     [
         (
             "",
-            "so the delegation of other.example (.well-known or SRV), or a proxy that changes Host, leads to this",
+            "so the delegation of other.example (.well-known or SRV), or a proxy that changes Host, leads here",
         ),
         ("other.example", "the DNS, the .well-known or the proxy of other.example leads to this server"),
     ],
