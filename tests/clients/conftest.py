@@ -27,7 +27,7 @@ def postgresql() -> Iterator[PostgreSQLServer]:
 @pytest.fixture
 async def ours(request: pytest.FixtureRequest) -> AsyncIterator[OurServer]:
     """Our server, on SQLite unless the test runs on BOTH_DATABASES."""
-    config: dict[str, Any] = {"refreshable_access_token_lifetime": "1s"}  # of those who ask for it
+    config: dict[str, Any] = {"refreshable_access_token_lifetime": "5s"}  # of those who ask for it
     if getattr(request, "param", "sqlite") == "postgresql":
         postgresql: PostgreSQLServer = request.getfixturevalue("postgresql")
         name = f"homeserver_{next(_numbers)}"

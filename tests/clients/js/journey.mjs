@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 
-import { changePassword, endDevices, fillProfile, findPeople, ignore, keepPushers, refresh } from "./account.mjs";
+import { changePassword, endDevices, fillProfile, findPeople, goOnRenewed, ignore, keepPushers } from "./account.mjs";
 import { bePresent, beNotified, edit, openThreads, react, readAlong, typeSomething } from "./conversation.mjs";
 import { Person, refusal, sdk, texts, unrecognized, until } from "./person.mjs";
 import { knock, makeSpace, peek, search, upgrade } from "./rooms.mjs";
@@ -318,7 +318,9 @@ const [baseUrl, serverName] = process.argv.slice(2);
 const alice = await Person.register(baseUrl, "js-alice");
 const bob = await Person.register(baseUrl, "js-bob");
 const carol = await Person.register(baseUrl, "js-carol");
-await Promise.all([alice.start(), bob.start()]);
+const renewing = await Person.logIn(baseUrl, carol.userId, { refreshing: true });
+const firstToken = renewing.client.getAccessToken();
+await Promise.all([alice.start(), bob.start(), renewing.start()]);
 const roomId = await createAndInvite(alice, bob, serverName);
 await talk(alice, bob, roomId);
 await changeState(alice, bob, roomId);
@@ -334,7 +336,7 @@ await partWays(alice, bob, roomId);
 for (const step of [react, edit, openThreads, readAlong, typeSomething, beNotified, ignore]) await step(alice, bob);
 for (const step of [fillProfile, findPeople, keepPushers, search, upgrade, makeSpace, peek, knock]) await step(alice, bob);
 await endDevices(alice);
-await refresh(alice, bob);
+await goOnRenewed(alice, renewing, firstToken);
 await changePassword(carol);
 await endSession(alice);
 await endSession(bob);
