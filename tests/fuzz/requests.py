@@ -264,7 +264,7 @@ def _place_of(body: bytes | None, scene: Scene) -> dict[str, st.SearchStrategy[s
         event = json.loads(body or b"")
         room = next(room for room in scene.peer_rooms if room.room_id == event["room_id"])
         event_id = event.get("event_id") or compute_event_id(event, room.rules)
-    except (ValueError, TypeError, KeyError, AttributeError, StopIteration):
+    except (ValueError, TypeError, KeyError, AttributeError, StopIteration, RecursionError):
         return {}
     return {"room_id": st.just(room.room_id), "event_id": st.just(str(event_id))}
 
