@@ -254,8 +254,14 @@ class World:
                 assert await self.send(user, "m.room.member", {"membership": "leave"}, user)
             for user in sorted(set(there) - set(here)):
                 assert await self.send(self.admins[0], "m.room.join_rules", {"join_rule": "public"}, "")
+                await self.settled()  # the user's server may be in the room, and is the one to decide then
                 await self._join(user)
             await self.settled()
+            # With a third server out of the room nobody has spoken yet (`_all_speak`), and so nobody has joined their forks.
+            here, there = await self._users_of(server, server), await self._users_of(first, server)
+            for user in sorted(set(here) & set(there)):
+                assert await self.send(user, "m.room.message", {"body": "still here"}), user
+                await self.settled()
             if admin in await server.members(self.room_id):
                 continue
             assert await self.send(self.admins[0], "m.room.join_rules", {"join_rule": "public"}, "")
