@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -256,18 +256,8 @@ def _write_self_signed(host: str, certificate_path: Path, private_key_path: Path
             names.append(x509.IPAddress(ipaddress.ip_address(name)))
         except ValueError:
             names.append(x509.DNSName(name))
-    # A common name has at most 64 characters; the names that count are the alternative ones.
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:64])])
-    now = datetime.datetime.now(datetime.UTC)
     certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + SELF_SIGNED_LIFETIME)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        self_signed(host, key, names, SELF_SIGNED_LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -277,6 +267,28 @@ def _write_self_signed(host: str, certificate_path: Path, private_key_path: Path
     certificate_path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(private_key_path, private, 0o600)
     write_whole(certificate_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def self_signed(
+    common_name: str,
+    key: ec.EllipticCurvePrivateKey,
+    names: Iterable[x509.GeneralName],
+    lifetime: datetime.timedelta,
+) -> x509.CertificateBuilder:
+    """A certificate of an issuer who is the subject, to be completed and signed; valid since a day, against wrong clocks."""
+    # A common name has at most 64 characters; the names that count are the alternative ones.
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + lifetime)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+    )
 
 
 def write_whole(path: Path, content: bytes, mode: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +21,8 @@ from josepy.jwk import JWK, JWKRSA
 from .errors import ACMEError
 from .explain import code_of, explain, printable
 from .schedule import wait_when_limited
+
+log = logging.getLogger(__name__)
 
 TIMEOUT_S = 15
 POLL_EVERY_S = 1.0
@@ -53,6 +56,12 @@ class Authority:
         registration = messages.NewRegistration.from_data(email=email, terms_of_service_agreed=True)
         try:
             found.new_account(registration)
+            # The library has no attribute where the server says nothing.
+            meta = getattr(found.directory, "meta", None)
+            terms = printable(str(getattr(meta, "terms_of_service", None) or "none are named"))
+            log.info(
+                "An account was made at %s. Its terms, to which acme.enabled agrees: %s", self.url, terms
+            )
         except errors.ConflictError as known:
             # For a key that is known the server tells the account's address, and changes nothing.
             self._network.account = messages.RegistrationResource(body=registration, uri=known.location)

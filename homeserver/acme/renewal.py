@@ -93,6 +93,9 @@ class CertificateRenewal:
 
     def due(self) -> Time:
         """When to obtain the next certificate; in the past if it is time."""
+        if _time(self._state.last_attempt_ts) > self._clock():
+            # The clock was wrong then, and so is the time of the next try, perhaps by years.
+            return self._wanted_at()
         return max(self._wanted_at(), _time(self._state.next_attempt_ts))
 
     def _wanted_at(self) -> Time:
@@ -128,6 +131,12 @@ class CertificateRenewal:
         try:
             await self._keep_state()
             state.challenge = await self._obtain()
+        except asyncio.CancelledError:
+            # The operator stops the server, and may start it again soon; a crash gets no further than what was kept above.
+            state.failures -= 1
+            state.next_attempt_ts = _ms(now + BETWEEN_TRIES_BY_HAND)
+            await self._keep_state()
+            raise
         except ACMEError as error:
             state.last_failure = str(error)
             if error.wait is not None:

@@ -20,11 +20,10 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from josepy.jwk import JWK
 
 from homeserver.config.settings import ChallengeType
-from homeserver.tls import ACME_PROTOCOL, CertificateStore, write_whole
+from homeserver.tls import ACME_PROTOCOL, CertificateStore, self_signed, write_whole
 
 from .errors import ChallengeFailed
 from .keys import private_pem
@@ -93,7 +92,7 @@ class HTTP01Responder:
     async def __aenter__(self) -> Self:
         application = web.Application()
         application.router.add_get(HTTP_PATH, self._answer)
-        self._runner = web.AppRunner(application, access_log=None)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         for address in self._addresses:
             try:
@@ -183,19 +182,10 @@ class TLSALPN01Responder:
 def challenge_certificate(name: str, proof: bytes) -> bytes:
     """The certificate that proves a name to an ACME server, and its key, in PEM form."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ACME challenge")])
-    now = datetime.datetime.now(datetime.UTC)
     # In DER an OCTET STRING is 4, its length, its content.
     identifier = x509.UnrecognizedExtension(ACME_IDENTIFIER, bytes((4, len(proof))) + proof)
     certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        self_signed("ACME challenge", key, [x509.DNSName(name)], datetime.timedelta(days=1))
         .add_extension(identifier, critical=True)
         .sign(key, hashes.SHA256())
     )

@@ -39,7 +39,8 @@ tls_private_key_path: {private_key}
 
 TLS_MISSING = """
 # Other servers connect only to a server with a certificate that they can check: see docs/federation.md.
-# Without one a self-signed certificate is made.
+# The server obtains one itself (port 80 or 443 must reach it), or takes files. Without either it makes a self-signed one.
+# acme: {{enabled: true}}
 # tls_certificate_path: /etc/letsencrypt/live/{host}/fullchain.pem
 # tls_private_key_path: /etc/letsencrypt/live/{host}/privkey.pem
 """

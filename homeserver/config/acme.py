@@ -58,6 +58,13 @@ def complete(settings: Settings, report: Report) -> ACMESettings:
         report.errors.append(Problem("acme.enabled", message))
     if not acme.challenges:
         report.error("acme.challenges", [], "at least one of tls-alpn-01 and http-01")
+    for index, listener in enumerate(settings.server.listeners):
+        if listener.port == acme.port and "http-01" in acme.challenges:
+            message = (
+                f"{acme.port} is the port of listeners[{index}] too, so http-01 cannot work; give another one, "
+                "or leave http-01 out"
+            )
+            report.warnings.append(Problem("acme.port", message))
     domains = acme.domains or _default_domains(settings, report)
     key_file = acme.account_key_file or settings.server.data_directory / "acme" / "account.key"
     return msgspec.structs.replace(acme, domains=tuple(dict.fromkeys(domains)), account_key_file=key_file)

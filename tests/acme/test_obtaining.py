@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from homeserver.acme import CertificateRenewal
 from homeserver.acme.errors import ACMEError
@@ -116,7 +118,10 @@ def anything() -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("challenge", BOTH)
-async def test_the_first_certificate(tmp_path: Path, pebble: Pebble, challenge: str) -> None:
+async def test_the_first_certificate(
+    tmp_path: Path, pebble: Pebble, caplog: pytest.LogCaptureFixture, challenge: str
+) -> None:
+    caplog.set_level(logging.INFO)
     ours = Operator(tmp_path, pebble, "ours.example", "also.example", challenges=[challenge])
     async with ours.listening():
         assert ours.store.certificate.self_signed
@@ -127,6 +132,7 @@ async def test_the_first_certificate(tmp_path: Path, pebble: Pebble, challenge: 
             writer.close()
     assert ours.names == {"ours.example", "also.example"}
     assert ours.state()["challenge"] == challenge
+    assert "to which acme.enabled agrees: data:text/plain,Do%20what%20thou%20wilt" in caplog.text
     assert ours.state()["failures"] == 0
     for path in ("certificate.pem", "account.key", "state.json"):
         assert stat.S_IMODE((ours.directory / path).stat().st_mode) == 0o600
@@ -310,3 +316,74 @@ async def test_a_certificate_for_other_names_is_not_taken(
     with pytest.raises(ACMEError, match=r"is not for also\.example"):
         await other.renewal._install(content)
     assert (ours.directory / "certificate.pem").read_bytes() == content
+
+
+async def test_a_stop_during_an_order_is_no_failure_and_a_crash_is_one(
+    tmp_path: Path, pebble: Pebble
+) -> None:
+    ours = Operator(tmp_path, pebble)
+    async with ours.listening():
+        await ours.renewal.start()
+
+        async def has_begun() -> bool:
+            return ours.state_or_none() is not None
+
+        await until(has_begun, "an order")
+        # What a crash would leave now.
+        assert ours.state()["failures"] == 1
+        assert ours.state()["next_attempt_ts"] == (ours.now.timestamp() + 900) * 1000
+    assert ours.state()["failures"] == 0
+    assert ours.renewal.due() == ours.now + datetime.timedelta(minutes=1)
+
+
+async def test_a_clock_that_was_wrong_does_not_stop_it_for_ever(tmp_path: Path, pebble: Pebble) -> None:
+    ours = Operator(tmp_path, pebble, BLOCKED)
+    ours.now += datetime.timedelta(days=20_000)
+    await ours.renewal.renew()
+    assert ours.renewal.due() > ours.now
+    ours.now -= datetime.timedelta(days=20_000)
+    assert ours.renewal.due() < ours.now
+
+
+async def test_a_key_of_an_older_account_is_used(tmp_path: Path, pebble: Pebble) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    )
+    (tmp_path / "acme_account.key").write_bytes(pem)
+    ours = Operator(tmp_path, pebble, account_key_file="acme_account.key")
+    await ours.renewal.renew()
+    assert ours.names == {"ours.example"}
+    assert (tmp_path / "acme_account.key").read_bytes() == pem
+    assert not (ours.directory / "account.key").exists()
+
+
+async def test_another_authority_gives_another_certificate(tmp_path: Path, pebble: Pebble) -> None:
+    ours = Operator(tmp_path, pebble)
+    await ours.renewal.renew()
+    moved = Operator(tmp_path, pebble, directory_url=f"{pebble.directory_url}?other")
+    async with moved.listening():
+        await moved.renewal.start()
+
+        async def is_new() -> bool:
+            return moved.state()["issued_by"].endswith("?other")
+
+        await until(is_new, "a certificate of the other one")
+
+
+@pytest.mark.parametrize("broken", ["state.json", "certificate.pem", "account.key"])
+async def test_broken_files_are_named(
+    tmp_path: Path, pebble: Pebble, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    ours = Operator(tmp_path, pebble)
+    await ours.renewal.renew()
+    (ours.directory / broken).write_text("broken")
+    again = Operator(tmp_path, pebble)
+    again.now += datetime.timedelta(hours=2)
+    await again.renewal.start()
+    await again.renewal.stop()
+    await again.renewal.renew()
+    assert broken in caplog.text
+    assert again.store.certificate.self_signed is False

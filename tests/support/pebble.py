@@ -77,8 +77,13 @@ class Pebble:
                 *(program(), "-config", str(path), "-dnsserver", self._dns.address, "-strict"),
                 stdout=log,
                 stderr=log,
-                # Neither waiting before it looks, nor remembering that a name was proved.
-                env={**os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_AUTHZREUSE": "0"},
+                # Neither waiting before it looks, nor remembering that a name was proved, nor refusing some nonces by chance.
+                env={
+                    **os.environ,
+                    "PEBBLE_VA_NOSLEEP": "1",
+                    "PEBBLE_AUTHZREUSE": "0",
+                    "PEBBLE_WFE_NONCEREJECT": "0",
+                },
             )
         async with asyncio.timeout(30):
             while True:
