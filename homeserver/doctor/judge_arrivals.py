@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
 
 from homeserver.doctor.facts import Echo
 from homeserver.doctor.findings import Finding, ok, problem, skipped, warning
+from homeserver.federation.proxy_lines import lines
 from homeserver.federation.rewrites import Rewrite, compare_targets
 
 REFUSED = "request-refused-on-the-way"
@@ -45,8 +49,7 @@ def _changes(echo: Echo) -> Iterator[Finding]:
             REFUSED,
             looked_at,
             f"{found}, while a plain one arrives",
-            "the proxy refuses or reroutes such paths (Apache: AllowEncodedSlashes NoDecode; a web "
-            "application firewall: none for /_matrix)",
+            f"the proxy refuses or reroutes such paths: {lines('path')}; a web application firewall: none for /_matrix",
         )
         return
     for rewrite in compare_targets(echo.target, str(echo.arrived.get("target", ""))):
@@ -56,15 +59,44 @@ def _changes(echo: Echo) -> Iterator[Finding]:
             "host-changed",
             looked_at,
             f"Host {echo.host} arrived as {echo.arrived.get('host')}",
-            "pass the Host header on (nginx: proxy_set_header Host $http_host; Apache: ProxyPreserveHost On)",
+            f"pass the Host header on: {lines('host')}",
         )
     if not echo.arrived.get("authorization"):
         yield problem(
             "authorization-lost",
             looked_at,
             "the Authorization header is missing",
-            "pass the Authorization header on: no authentication in the proxy for /_matrix",
+            f"pass the Authorization header on: {lines('authorization')}",
         )
+    yield from _client_address(echo, echo.arrived)
+
+
+def _client_address(echo: Echo, arrived: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether the server knows who the client is: else all of them share their rate limits."""
+    looked_at = "the address of clients, for the log and rate limits"
+    address = str(arrived.get("address", ""))
+    told = [hop.strip() for header in arrived.get("forwarded_for", ()) for hop in str(header).split(",")]
+    if told and address not in told:
+        yield warning(
+            "client-address-unused",
+            looked_at,
+            f"the proxy says {', '.join(told)}, and the server takes {address} for the client",
+            "set x_forwarded: true for this listener, and trusted_proxies if the proxy is on another machine",
+        )
+    elif not told and _is_loopback(address) and not _is_loopback(urlsplit(echo.answer.url).hostname or ""):
+        yield warning(
+            "client-address-lost",
+            looked_at,
+            f"a proxy on this machine passes requests on without it: they come from {address}",
+            f"have it say so, and set x_forwarded: true for the listener: {lines('client address')}",
+        )
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def _without_port(host: str) -> str:

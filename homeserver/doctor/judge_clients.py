@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from homeserver.doctor.facts import ClientFacts, Fetch
 from homeserver.doctor.findings import Finding, note, ok, problem, warning
+from homeserver.federation.proxy_lines import lines
 
 WELL_KNOWN_REMEDY = 'serve {"m.homeserver": {"base_url": "https://..."}} there, as application/json'
 CORS_REMEDY = (
@@ -134,8 +135,7 @@ def _long_poll(fetched: Fetch, seconds: float) -> Finding:
         "long-poll-cut",
         looked_at,
         found,
-        "raise the proxy's time-outs above 60 s (nginx: proxy_read_timeout 120s; HAProxy: timeout server "
-        "120s; Apache: ProxyTimeout 120)",
+        f"raise the proxy's time-outs to two minutes: {lines('time-out')}",
     )
 
 
@@ -147,8 +147,7 @@ def _upload(fetched: Fetch, size: int) -> Finding:
             "upload-limit",
             looked_at,
             "refused by something in front of the server (413)",
-            f"raise the proxy's limit (nginx: client_max_body_size {size // 2**20}M; Apache: "
-            "LimitRequestBody), or lower max_upload_size",
+            f"lower max_upload_size, or raise the proxy's limit: {lines('upload', size=size // 2**20, bytes=size)}",
         )
     if status is None:
         return note("upload-unknown", looked_at, fetched.error or "no answer")

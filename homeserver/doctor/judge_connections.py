@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from homeserver.doctor.certificates import judge_chain
+from homeserver.doctor.error_pages import PROXY_REMEDY, judge_error_page
 from homeserver.doctor.facts import ConnectionFacts, Fetch, HTTPAnswer, TLSFacts
 from homeserver.doctor.findings import Finding, note, ok, problem, skipped, warning
 from homeserver.federation.key_responses import InvalidKeys, parse_server_keys
@@ -27,9 +28,6 @@ KEYS_NOT_ON_DISK = "keys-not-on-disk"
 GZIP = b"\x1f\x8b"
 # What this server says of a path that it does not serve.
 _PATH_TOLD = re.compile(r"there is no (/\S*)")
-PROXY_REMEDY = (
-    "look at the proxy's configuration: /_matrix must reach the server unchanged (docs/reverse-proxy.md)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +178,11 @@ def _asked(fetched: Fetch | None, path: str, where: str) -> HTTPAnswer | Finding
     answer = fetched.answer
     if answer.status < 300 and isinstance(answer.json, dict):
         return answer
-    by = f" by {answer.server:.60}" if answer.server else ""
     if answer.body.startswith(GZIP) and "content-encoding" not in answer.headers:
         return problem(
             "gzip-unannounced",
             looked_at,
-            f"a compressed answer that does not say so{by}",
+            f"a compressed answer that does not say so{f' by {answer.server:.60}' if answer.server else ''}",
             "the proxy compresses and takes the Content-Encoding header away: switch its compression off for /_matrix",
         )
     if answer.is_matrix and isinstance(answer.json, dict):
@@ -199,29 +196,7 @@ def _asked(fetched: Fetch | None, path: str, where: str) -> HTTPAnswer | Finding
             "a Matrix server answers, and does not know this path: names of the listener's resources "
             "must have federation, and the proxy must not change paths",
         )
-    if answer.status in (502, 503, 504):
-        return problem(
-            "proxy-no-backend",
-            looked_at,
-            f"status {answer.status}{by}",
-            "the proxy does not reach the server: is it running, and is the address and port in the "
-            "proxy's configuration right?",
-        )
-    if 300 <= answer.status < 400:
-        return problem(
-            "http-redirect",
-            looked_at,
-            f"redirected to {answer.headers.get('location', '?'):.200}{by}",
-            "servers follow no redirects here: " + PROXY_REMEDY,
-        )
-    if answer.status == 404:
-        return problem(
-            "proxy-wrong-path",
-            looked_at,
-            f"status 404 and no Matrix error{by}",
-            f"something other than the server answers /_matrix: {PROXY_REMEDY}",
-        )
-    return problem("http-not-matrix", looked_at, f"status {answer.status} and no JSON{by}", PROXY_REMEDY)
+    return judge_error_page(answer, looked_at)
 
 
 def _version_finding(answer: HTTPAnswer, where: str) -> Finding:

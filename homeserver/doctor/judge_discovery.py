@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from homeserver.core.identifiers import is_valid_server_name, parse_server_name
 from homeserver.doctor.certificates import is_local_host
+from homeserver.doctor.error_pages import NO_BACKEND, judge_error_page
 from homeserver.doctor.facts import Facts, Fetch, Lookup, SRVLookup
 from homeserver.doctor.findings import Finding, note, ok, problem, warning
 from homeserver.federation.addresses import AddressFilter
@@ -121,13 +122,8 @@ def judge_delegation(facts: Facts, now_s: float) -> Iterator[Finding]:
 def judge_missing_delegation(fetched: Fetch, reason: str) -> Iterator[Finding]:
     """Our own delegation, which did not come through though the connection is fine."""
     answer = fetched.answer
-    if answer is not None and answer.status in (502, 503, 504):
-        yield problem(
-            "proxy-no-backend",
-            fetched.url,
-            f"status {answer.status}{_by(answer.server)}",
-            "the proxy does not reach the server: is it running, and is the address and port in the proxy's configuration right?",
-        )
+    if answer is not None and answer.status in NO_BACKEND:
+        yield judge_error_page(answer, fetched.url)
         return
     yield problem(
         "well-known-not-ours",

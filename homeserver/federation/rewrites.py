@@ -13,12 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
-DECODED_REMEDY = (
-    "nginx: no path and no slash after the port in proxy_pass; Apache: `AllowEncodedSlashes NoDecode` "
-    "and `nocanon` at ProxyPass; "
-    "HAProxy: no url_dec and no normalize-uri; Caddy: no uri directive or handle_path; Traefik: no "
-    "replacePath"
-)
+from homeserver.federation.proxy_lines import lines
+
+UNCHANGED = "let the proxy pass paths on as they come: "
 
 SAFE = ("$:@-._~", "!$:@-._~", "!$&'()*+,;=:@-._~")
 """What servers leave in paths as it is, beside letters and digits: each some of what RFC 3986 allows."""
@@ -53,8 +50,7 @@ def _path_rewrite(sent: str, arrived: str) -> Rewrite:
         return Rewrite(
             "prefix-stripped",
             f"the path lost its beginning {removed:.100}",
-            "let the proxy pass the whole path on (Traefik: no stripPrefix; Caddy: handle, not "
-            "handle_path; nginx: no path after the port in proxy_pass)",
+            "let the proxy pass the whole path on: " + lines("prefix"),
         )
     if arrived.startswith("//") and _merged(arrived) != sent and sent.endswith(_merged(arrived)):
         return _path_rewrite(sent, _merged(arrived))
@@ -62,46 +58,35 @@ def _path_rewrite(sent: str, arrived: str) -> Rewrite:
         return Rewrite(
             "prefix-added",
             f"the path got {arrived.removesuffix(sent):.100} in front",
-            "take the prefix out of the proxy's target (nginx: no path after the port in proxy_pass)",
+            "take the prefix out of the proxy's target: " + lines("prefix"),
         )
     if arrived.endswith(_merged(sent)) and _merged(sent) != sent:
         return Rewrite(
             "slashes-merged",
             "two slashes in the path became one",
-            "nginx: merge_slashes off; HAProxy: no path-merge-slashes; Apache: MergeSlashes Off",
+            UNCHANGED + lines("slashes"),
         )
     if _double_encoded(sent) == arrived:
         return Rewrite(
             "path-encoded-twice",
             "the percent signs of the path were encoded again",
-            "let the proxy pass the path on as it came (nginx: no variable built from $uri in "
-            "proxy_pass; use $request_uri)",
+            UNCHANGED + lines("twice"),
         )
-    if _decoded(sent) == _decoded(arrived):
+    if _decoded(sent) == _decoded(arrived) or _decoded_twice(sent) == _decoded_twice(arrived):
         return Rewrite(
             "path-decoded",
             f"the path was percent-decoded on the way: {_first_difference(sent, arrived)}",
-            DECODED_REMEDY,
-        )
-    if _decoded(_decoded(sent)) == _decoded(arrived) or _merged(_decoded(_decoded(sent))) == _merged(
-        _decoded(_decoded(arrived))
-    ):
-        return Rewrite(
-            "path-decoded",
-            f"the path was percent-decoded on the way: {_first_difference(sent, arrived)}",
-            DECODED_REMEDY,
+            UNCHANGED + lines("path"),
         )
     return Rewrite(
         "path-changed",
         f"the path {sent:.200} arrived as {arrived:.200}",
-        "let the proxy pass the path on as it came: no rewrite rule for /_matrix",
+        UNCHANGED + lines("path"),
     )
 
 
 def _query_rewrite(sent: str, arrived: str) -> Rewrite:
-    remedy = (
-        "let the proxy pass the query on as it came (nginx: $request_uri; no rewrite with a ? at its end)"
-    )
+    remedy = "let the proxy pass the query on as it comes: " + lines("query")
     if not arrived:
         return Rewrite("query-lost", "the query is missing", remedy)
     if sorted(sent.split("&")) == sorted(arrived.split("&")):
@@ -179,6 +164,10 @@ def _double_encoded(path: str) -> str:
 
 def _decoded(text: str) -> str:
     return unquote_to_bytes(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+
+
+def _decoded_twice(path: str) -> str:
+    return _merged(_decoded(_decoded(path)))
 
 
 def _first_difference(sent: str, arrived: str) -> str:

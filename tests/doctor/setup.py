@@ -86,6 +86,8 @@ class Setup:
     with_client_well_known: bool = True
     own: bool = True
     listeners: tuple[str, ...] = ()
+    client_address: str = "127.0.0.1"
+    forwarded_for: tuple[str, ...] = ()
     refuses: str | None = None
     hangs_on: str | None = None
     address: str | None = None
@@ -184,7 +186,14 @@ class Setup:
         except (MatrixError, ValueError):
             return matrix({"errcode": "M_FORBIDDEN", "error": "not ours"}, 403)
         return matrix(
-            what_arrived(arrived.method, arrived.target, arrived.host, "127.0.0.1", (), arrived.authorization)
+            what_arrived(
+                arrived.method,
+                arrived.target,
+                arrived.host,
+                self.client_address,
+                self.forwarded_for,
+                arrived.authorization,
+            )
         )
 
 

@@ -402,6 +402,26 @@ def proxy_without_a_server_behind_it(case: Case) -> None:
     everywhere(case, lambda: page(502))
 
 
+@finds("proxy-no-backend")
+def cloudflare_without_a_server_behind_it(case: Case) -> None:
+    everywhere(case, lambda: page(521, **{"CF-RAY": "1", "Server": "cloudflare"}))
+
+
+@finds("proxy-refuses-certificate")
+def cloudflare_that_refuses_the_certificate(case: Case) -> None:
+    everywhere(case, lambda: page(526, **{"CF-RAY": "1"}))
+
+
+@finds("proxy-challenge")
+def cloudflare_that_takes_servers_for_bots(case: Case) -> None:
+    everywhere(case, lambda: page(403, **{"CF-RAY": "1", "cf-mitigated": "challenge"}))
+
+
+@finds("client-address-unused")
+def forwarded_addresses_that_are_not_believed(case: Case) -> None:
+    case.setup.forwarded_for = ("198.51.100.7",)
+
+
 @finds("http-redirect")
 def redirect_to_www(case: Case) -> None:
     everywhere(case, lambda: page(301, Location="https://www.example/"))
