@@ -183,8 +183,10 @@ class Examiner:
                     and self._own.is_delegated
                     and isinstance(answer, WellKnownAnswer)
                     and not answer.delegated
+                    and facts.well_known
                 ):
-                    made.sections.append(Section(DELEGATION, await self._undelegated(facts)))
+                    findings = await self._undelegated(facts, facts.well_known)
+                    made.sections.append(Section(DELEGATION, findings))
                     return None
                 question = steps.send(answer)
         except StopIteration as finished:
@@ -227,10 +229,8 @@ class Examiner:
                     facts.well_known_reason = str(error)
         return WellKnownAnswer(facts.delegated, facts.well_known_reason or "found")
 
-    async def _undelegated(self, facts: Facts) -> list[Finding]:
+    async def _undelegated(self, facts: Facts, fetched: Fetch) -> list[Finding]:
         """Why our own delegation does not get out: the certificate of the web site, the proxy, or what it says."""
-        fetched = facts.well_known
-        assert fetched is not None
         url = urlsplit(fetched.url)
         host, port = url.hostname or "", url.port or 443
         lookup = await self._probes.addresses(host)
@@ -304,14 +304,12 @@ class Examiner:
         ):
             return
         for what, tail in echo.PROBES:
-            made.facts.echoes.append(await self._echo(line, what, echo.ECHO + tail))
+            made.facts.echoes.append(await self._echo(self._own.keys, line, what, echo.ECHO + tail))
             if made.facts.echoes[0].arrived is None:
                 break
         made.sections.append(Section(ARRIVALS, list(judge_arrivals(made.facts.echoes))))
 
-    async def _echo(self, line: ConnectionFacts, what: str, target: str) -> Echo:
-        assert self._own is not None
-        keys = self._own.keys
+    async def _echo(self, keys: OwnKeys, line: ConnectionFacts, what: str, target: str) -> Echo:
         body = encode_canonical(echo.signed_probe(keys.server_name, keys.signing_key, now_ms()))
         header = authorization_header(
             "PUT", target, keys.server_name, keys.server_name, body, keys.signing_key

@@ -1,4 +1,4 @@
-"""What was seen: plain data, from `probes` to `judgement` and `report`."""
+"""What was seen: plain data, from `probes` to the `judge_*` modules and `report`."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Echo:
 
 @dataclass(frozen=True, slots=True)
 class ClientFacts:
-    """What clients find. base_url: where they are sent to; plain_limit: the status of an upload as large as we allow."""
+    """What clients find. base_url: where they are sent to; upload: of an upload as large as we allow, announced."""
 
     well_known: Fetch
     base_url: str | None

@@ -11,7 +11,7 @@ from unpaddedbase64 import encode_base64
 
 from homeserver.doctor.certificates import common_name, covers, fingerprint, names_of
 from homeserver.doctor.examination import Examination
-from homeserver.doctor.facts import ConnectionFacts, Facts
+from homeserver.doctor.facts import Chain, ConnectionFacts, Facts, HTTPAnswer, TLSFacts
 from homeserver.federation.key_responses import InvalidKeys, StoredKeys, parse_server_keys
 from homeserver.federation.well_known import lifetime
 
@@ -23,7 +23,9 @@ def as_report(examination: Examination) -> dict[str, Any]:
         "WellKnownResult": _well_known(facts),
         "DNSResult": _dns(facts),
         "ConnectionReports": {
-            seen.where: _connection(seen, facts.server_name) for seen in facts.connections if _answered(seen)
+            seen.where: _connection(seen, seen.tls, seen.tls.chain, seen.keys.answer, facts.server_name)
+            for seen in facts.connections
+            if seen.tls and seen.tls.chain and seen.keys and seen.keys.answer
         },
         "ConnectionErrors": {
             seen.where: {"Message": _error(seen)} for seen in facts.connections if not _answered(seen)
@@ -96,17 +98,16 @@ def _dns(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _connection(seen: ConnectionFacts, server_name: str) -> dict[str, Any]:
-    assert seen.tls is not None and seen.tls.chain is not None
-    assert seen.keys is not None and seen.keys.answer is not None
-    body, errors = seen.keys.answer.json, []
+def _connection(
+    seen: ConnectionFacts, tls: TLSFacts, chain: Chain, answer: HTTPAnswer, server_name: str
+) -> dict[str, Any]:
+    body, errors = answer.json, []
     keys: StoredKeys | None = None
     try:
         keys = parse_server_keys(body, seen.seen_at_ms, server_name)
     except InvalidKeys as error:
         errors.append({"Message": error.reason})
     current = {key.key_id: key.verify_key for key in keys.keys if not key.is_old} if keys else {}
-    chain = seen.tls.chain
     checks = {
         "MatchingServerName": isinstance(body, Mapping) and body.get("server_name") == server_name,
         "FutureValidUntilTS": keys is not None and keys.valid_until > seen.seen_at_ms,
@@ -124,7 +125,7 @@ def _connection(seen: ConnectionFacts, server_name: str) -> dict[str, Any]:
     )
     return {
         "Certificates": [_certificate(each) for each in chain.certificates],
-        "Cipher": {"Version": seen.tls.version, "CipherSuite": seen.tls.cipher},
+        "Cipher": {"Version": tls.version, "CipherSuite": tls.cipher},
         "Checks": {"AllChecksOK": all(checks[name] for name in passed), **checks},
         "Errors": errors,
         "Ed25519VerifyKeys": {key_id: encode_base64(key) for key_id, key in current.items()},
