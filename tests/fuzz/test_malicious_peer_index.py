@@ -22,6 +22,10 @@ COVERED: dict[str, tuple[str, ...]] = {
         "fuzz/test_malicious_peer.py::test_what_builds_on_a_rejected_event",
         "federation_api/test_transactions.py::test_what_builds_on_a_rejected_event",
     ),
+    "what was refused, brought back": (
+        "services/test_room_graph.py::test_a_refused_event_stays_so_however_it_comes_again",
+        "federation_api/test_joining.py::test_what_was_rejected_stays_so_when_the_room_is_joined_again",
+    ),
     "events that evade a ban": (
         "fuzz/test_malicious_peer.py::test_who_was_banned_is_neither_heard_nor_told_anything",
         "federation_api/test_transactions.py::test_an_event_that_evades_a_ban_is_soft_failed",
@@ -34,6 +38,10 @@ COVERED: dict[str, tuple[str, ...]] = {
     "auth chains and states that cross rooms": (
         "fuzz/test_malicious_peer.py::test_every_wrong_event_is_refused_and_the_room_stays_usable",
         "federation_api/test_transactions.py::test_an_event_of_another_room_cannot_be_in_the_state",
+        "services/test_room_graph.py::test_an_event_of_another_room_before_it_refuses_an_event",
+        "services/test_room_graph.py::test_an_auth_event_of_another_room_refuses_an_event",
+        "services/test_room_graph.py::test_history_does_not_cross_rooms",
+        "services/test_room_graph.py::test_an_id_that_another_room_has_is_no_history_and_that_room_is_unharmed",
     ),
     "gaps that cannot be filled, or are filled with lies and without end": (
         "fuzz/test_malicious_peer.py::test_every_wrong_event_is_refused_and_the_room_stays_usable",
