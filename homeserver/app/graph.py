@@ -17,6 +17,7 @@ from homeserver.services.membership_limits import InviteLimits, JoinLimits
 from homeserver.services.outside_events import OutsideEvents
 from homeserver.services.outside_rooms import OutsideRooms
 from homeserver.services.push.evaluation import Evaluation
+from homeserver.services.push.folding import Folding
 from homeserver.services.received_events import ReceivedEvents
 from homeserver.services.room_imports import RoomImports
 from homeserver.services.room_inbox import RoomInbox
@@ -52,6 +53,11 @@ def build_graph(base: Base) -> Graph:
     has_push = base.settings.push.push.enabled
     sequel = Evaluation(states, server_name, now_ms).follow if has_push else None
     writes = RoomWrites(database, base.after_commit, sequel)
+    if has_push:
+        folding = Folding(database, server_name)
+        base.observers.append(folding.committed)
+        folding.work.start()
+        base.stack.push_async_callback(folding.work.stop)
     received = ReceivedEvents(base.key_ring)
     joining = JoinsInProgress()
     imports = RoomImports(writes, states, identity)

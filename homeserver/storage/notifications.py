@@ -167,6 +167,12 @@ _THREAD = (
     "LEFT JOIN notification_marks t"
     " ON t.user_id = m.user_id AND t.room_nid = n.room_nid AND t.thread_id = n.thread_id"
 )
+# e: the sum that stands for the rows up to a position, some of which may still be there.
+_SUM = (
+    "LEFT JOIN earlier_notifications e"
+    " ON e.room_nid = n.room_nid AND e.user_id = m.user_id AND e.thread_id = n.thread_id"
+)
+_NOT_IN_SUM = "n.position > COALESCE(e.up_to, 0)"
 _FROM_HERE = "GREATEST(m.position, COALESCE(u.read_up_to, 0))"
 _IS_UNREAD = "n.position > COALESCE(t.read_up_to, 0)"
 _NO_OWN_ROW = (
@@ -180,13 +186,14 @@ def _unread(members: str, up_to: str) -> str:
     return (
         "SELECT user_id, room_nid, thread_id, SUM(notifies), SUM(highlights), SUM(calls) FROM ("
         " SELECT m.user_id, m.room_nid, n.thread_id, 1 AS notifies, n.highlights, n.calls"
-        f" {_MEMBER} JOIN notifications n ON n.room_nid = m.room_nid AND n.position > {_FROM_HERE} {_THREAD}"
-        f" WHERE m.membership = 'join' AND {members} AND n.sender <> m.user_id AND {_IS_UNREAD}"
+        f" {_MEMBER} JOIN notifications n ON n.room_nid = m.room_nid AND n.position > {_FROM_HERE} {_THREAD} {_SUM}"
+        f" WHERE m.membership = 'join' AND {members} AND n.sender <> m.user_id AND {_IS_UNREAD} AND {_NOT_IN_SUM}"
         f" AND n.position <= {up_to} AND {_NO_OWN_ROW}"
         " UNION ALL SELECT m.user_id, m.room_nid, n.thread_id, n.notifies, n.highlights, n.calls"
         f" {_MEMBER} JOIN own_notifications n ON n.user_id = m.user_id AND n.room_nid = m.room_nid"
-        f" AND n.position > {_FROM_HERE} {_THREAD}"
-        f" WHERE m.membership = 'join' AND {members} AND n.notifies > 0 AND {_IS_UNREAD} AND n.position <= {up_to}"
+        f" AND n.position > {_FROM_HERE} {_THREAD} {_SUM}"
+        f" WHERE m.membership = 'join' AND {members} AND n.notifies > 0 AND {_IS_UNREAD} AND {_NOT_IN_SUM}"
+        f" AND n.position <= {up_to}"
         " UNION ALL SELECT m.user_id, m.room_nid, n.thread_id, n.notifies, n.highlights, n.calls"
         f" {_MEMBER} JOIN earlier_notifications n ON n.user_id = m.user_id AND n.room_nid = m.room_nid"
         f" AND n.up_to > {_FROM_HERE} {_THREAD}"
@@ -197,7 +204,7 @@ def _unread(members: str, up_to: str) -> str:
 
 _OF_USER = _unread("m.user_id = $1 AND m.room_nid = ANY($2)", "$3")
 _OF_ALL_ROOMS = _unread("m.user_id = $1", "$2")
-_OF_ROOM = _unread("m.room_nid = $1 AND m.server = $2", "$3")
+_OF_MEMBERS = _unread("m.room_nid = $1 AND m.server = $2 AND m.user_id = ANY($4)", "$3")
 
 
 async def unread(
@@ -267,12 +274,14 @@ def _notification(row: Row) -> Notification:
     return Notification(row[0], row[1], row[2], row[3], row[4], bool(row[5]))
 
 
-async def fold(tx: Transaction, room_nid: int, server_name: str, keep: int) -> bool:
-    """Put sums in the place of all but the newest `keep` notifications of a room; False when there are not many more.
+async def fold_bound(tx: Transaction, room_nid: int, keep: int) -> int | None:
+    """Up to which position sums are to take the place of a room's notifications, so that the newest `keep` stay; None when there
+    are not more.
 
-    server_name: ours. What was read of them is forgotten, what was not keeps counting until it is read whole.
+    First the members' sums are made (`fold_members`), in as many steps as one likes, then the rows go (`remove_folded`). Between
+    the steps the counts are right: a sum stands for the rows that it was made of as soon as it is there.
     """
-    bound = await tx.fetch_value(
+    bound: int | None = await tx.fetch_value(
         "SELECT position FROM ("
         "SELECT position FROM notifications WHERE room_nid = $1"
         " UNION SELECT position FROM own_notifications WHERE room_nid = $1"
@@ -280,18 +289,60 @@ async def fold(tx: Transaction, room_nid: int, server_name: str, keep: int) -> b
         room_nid,
         keep,
     )
-    if bound is None:
-        return False
-    sums = await tx.fetch(_OF_ROOM, room_nid, server_name, bound)
-    await tx.execute("DELETE FROM earlier_notifications WHERE room_nid = $1", room_nid)
+    return bound
+
+
+async def fold_members(
+    tx: Transaction, room_nid: int, server_name: str, bound: int, after: str, limit: int
+) -> str | None:
+    """Make the sums up to `bound` of the next `limit` of our members after a user ID; the last of them, None when there is none.
+
+    server_name: ours. What was not read keeps counting until it is read whole.
+    """
+    rows = await tx.fetch(
+        "SELECT user_id FROM memberships WHERE room_nid = $1 AND server = $2 AND membership = 'join' AND user_id > $3"
+        " ORDER BY user_id LIMIT $4",
+        room_nid,
+        server_name,
+        after,
+        limit,
+    )
+    if not rows:
+        return None
+    user_ids = [row[0] for row in rows]
+    sums = await tx.fetch(_OF_MEMBERS, room_nid, server_name, bound, user_ids)
+    await tx.execute(
+        "DELETE FROM earlier_notifications WHERE room_nid = $1 AND user_id = ANY($2)", room_nid, user_ids
+    )
     await tx.execute_many(
         "INSERT INTO earlier_notifications (user_id, room_nid, thread_id, notifies, highlights, calls, up_to)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7)",
         [(row[0], row[1], row[2], int(row[3]), int(row[4]), int(row[5]), bound) for row in sums],
     )
+    return str(user_ids[-1])
+
+
+async def remove_folded(tx: Transaction, room_nid: int, bound: int, limit: int) -> bool:
+    """Remove the rows up to `bound`, of which the sums are made: of those of single users at most `limit`. Whether there may be
+    more."""
+    # Before those of single users, which say for whom these are otherwise.
     await tx.execute("DELETE FROM notifications WHERE room_nid = $1 AND position <= $2", room_nid, bound)
-    await tx.execute("DELETE FROM own_notifications WHERE room_nid = $1 AND position <= $2", room_nid, bound)
-    return True
+    removed = await tx.execute(
+        "DELETE FROM own_notifications WHERE (user_id, room_nid, position) IN ("
+        "SELECT user_id, room_nid, position FROM own_notifications WHERE room_nid = $1 AND position <= $2 LIMIT $3)",
+        room_nid,
+        bound,
+        limit,
+    )
+    # Sums of users who are not in the room any more.
+    removed_sums = await tx.execute(
+        "DELETE FROM earlier_notifications WHERE (room_nid, user_id, thread_id) IN ("
+        "SELECT room_nid, user_id, thread_id FROM earlier_notifications WHERE room_nid = $1 AND up_to < $2 LIMIT $3)",
+        room_nid,
+        bound,
+        limit,
+    )
+    return removed == limit or removed_sums == limit
 
 
 async def take_over_invite(

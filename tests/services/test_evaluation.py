@@ -10,8 +10,9 @@ import pytest
 from homeserver.core.push_rules import Kind
 from homeserver.core.requester import Requester
 from homeserver.services.account_data import AccountData
-from homeserver.services.push import evaluation
+from homeserver.services.push import folding
 from homeserver.services.push.evaluation import Evaluation
+from homeserver.services.push.folding import Folding
 from homeserver.services.push_rules import PushRules, new_rule
 from homeserver.services.room_writes import RoomWrites
 from homeserver.services.timeline import Draft, Timeline
@@ -128,11 +129,18 @@ async def test_an_invite_notifies_whom_it_invites(world: World) -> None:
 
 
 async def test_the_rows_of_a_room_stay_few(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "KEPT", 4)
-    monkeypatch.setattr(evaluation, "FOLD_EVERY", 2)
+    monkeypatch.setattr(folding, "KEPT", 4)
+    monkeypatch.setattr(folding, "FOLD_EVERY", 2)
+    monkeypatch.setattr(folding, "MEMBERS_A_STEP", 2)
+    monkeypatch.setattr(folding, "ROWS_A_STEP", 1)
+    work = Folding(world.services.database, world.services.server_name)
     for number in range(20):
         mentions = {"m.mentions": {"user_ids": [CAROL]}} if number % 5 == 0 else {}
         await world.say(**mentions)
+        expected = [Unread(number + 1), Unread(number + 1, number // 5 + 1)]
+        work.committed(world.services.committed[-1])
+        while await work.step():
+            assert [await world.unread(user_id) for user_id in (BOB, CAROL)] == expected
         general, own = await world.rows()
         assert general <= 4 + 2 and own <= 4
     assert [await world.unread(user_id) for user_id in (BOB, CAROL)] == [Unread(20), Unread(20, 4)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -107,6 +107,32 @@ async def test_marks_only_go_forward(database: Database, room_nid: int) -> None:
     assert await database.read(lambda tx: tx.fetch_value("SELECT COUNT(*) FROM notification_marks")) == 1
 
 
+async def folded(database: Database, room_nid: int, keep: int) -> AsyncIterator[None]:
+    """Fold a room in the smallest steps, and yield after each."""
+    bound = await database.read(lambda tx: notifications.fold_bound(tx, room_nid, keep))
+    assert bound is not None
+    after: str | None = ""
+    while after is not None:
+        after = await database.write(
+            lambda tx, after=after: notifications.fold_members(tx, room_nid, "test", bound, after, 1)  # type: ignore[misc]
+        )
+        yield
+    while await database.write(lambda tx: notifications.remove_folded(tx, room_nid, bound, 1)):
+        yield
+    yield
+
+
+async def test_a_folding_that_was_interrupted_is_begun_anew(database: Database, room_nid: int) -> None:
+    await add(database, [event(room_nid, position) for position in range(11, 21)], [])
+    bound = await database.read(lambda tx: notifications.fold_bound(tx, room_nid, 4))
+    assert bound == 16
+    await database.write(lambda tx: notifications.fold_members(tx, room_nid, "test", bound, "", 1))
+    await add(database, [event(room_nid, position) for position in range(21, 24)], [])
+    async for _ in folded(database, room_nid, 4):
+        for user_id in (ALICE, BOB):
+            assert await unread(database, user_id, room_nid) == {MAIN: Unread(13)}
+
+
 async def test_sums_take_the_place_of_old_rows(database: Database, room_nid: int) -> None:
     await mark(database, BOB, room_nid, WHOLE_ROOM, 13)
     rows = [
@@ -115,13 +141,14 @@ async def test_sums_take_the_place_of_old_rows(database: Database, room_nid: int
     ]
     await add(database, rows, [Own(ALICE, rows[0], notifies=False)])
     before = [await unread(database, user_id, room_nid) for user_id in (ALICE, BOB)]
-    assert await database.write(lambda tx: notifications.fold(tx, room_nid, "test", 6))
-    assert not await database.write(lambda tx: notifications.fold(tx, room_nid, "test", 6))
-    assert [await unread(database, user_id, room_nid) for user_id in (ALICE, BOB)] == before
+    async for _ in folded(database, room_nid, 6):
+        assert [await unread(database, user_id, room_nid) for user_id in (ALICE, BOB)] == before
+    assert await database.read(lambda tx: notifications.fold_bound(tx, room_nid, 6)) is None
     assert await database.read(lambda tx: tx.fetch_value("SELECT COUNT(*) FROM notifications")) == 6
     assert await database.read(lambda tx: tx.fetch_value("SELECT COUNT(*) FROM own_notifications")) == 0
     await add(database, [event(room_nid, 40, ROOT)])
-    assert await database.write(lambda tx: notifications.fold(tx, room_nid, "test", 1))
+    async for _ in folded(database, room_nid, 1):
+        assert await unread(database, ALICE, room_nid) == {MAIN: Unread(10, 1), ROOT: Unread(10)}
     assert await unread(database, ALICE, room_nid) == {MAIN: Unread(10, 1), ROOT: Unread(10)}
     await mark(database, ALICE, room_nid, MAIN, 30)
     assert await unread(database, ALICE, room_nid) == {ROOT: Unread(10)}

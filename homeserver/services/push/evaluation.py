@@ -27,12 +27,6 @@ from homeserver.storage.events import StoredEvent
 from homeserver.storage.notifications import NO_ROOM, Notifying, Own
 from homeserver.storage.rooms import Room
 
-KEPT = 500
-"""So many notifying events of a room are kept; of older ones only how many each user has not read."""
-
-FOLD_EVERY = 64
-"""Whether a room has more of them is looked at whenever it gets one at a position that is a multiple of this."""
-
 INVITES_KEPT = 100
 """Of a user, to rooms that we are not in."""
 
@@ -94,8 +88,6 @@ class Evaluation:
             notified |= rows.notified
         if general or own:
             await notifications.add(tx, general, own)
-            if any(each.position % FOLD_EVERY == 0 for each in (*general, *(row.event for row in own))):
-                await notifications.fold(tx, room.room_nid, self._server_name, KEPT)
         return _Told(frozenset(notified), await self._mark_own(tx, arrival, threads))
 
     async def _decided(
