@@ -15,6 +15,7 @@ from homeserver.core.identifiers import is_valid_event_id
 from homeserver.core.power_levels import CREATE, POWER_LEVELS, power_levels_of
 from homeserver.core.requester import Requester
 from homeserver.core.server_acl import server_acl_refusal
+from homeserver.core.visibility import JOIN_RULES
 from homeserver.services.directory import CANONICAL_ALIAS, Directory
 from homeserver.services.identity import Identity
 from homeserver.services.membership import Membership
@@ -30,6 +31,7 @@ MAX_TRANSACTION_ID_BYTES = 255
 MESSAGE = "m.room.message"
 REDACTION = "m.room.redaction"
 SERVER_ACL = "m.room.server_acl"
+CALL_INVITE = "m.call.invite"
 
 
 class RoomSending:
@@ -79,6 +81,8 @@ class RoomSending:
         draft = Draft(requester.user_id, event_type, content)
 
         async def check(tx: Transaction, room: Room) -> None:
+            if event_type == CALL_INVITE:
+                await self._check_may_be_called(tx, room)
             await check_relation(tx, room.room_nid, draft.sender, draft.type, draft.content)
 
         return await self._timeline.send(room_id, draft, transaction=transaction, check=check)
@@ -160,6 +164,16 @@ class RoomSending:
         levels = power_levels_of(state)
         if not levels.can_redact_others(requester.user_id):
             raise forbidden(f"Redacting what others sent needs power level {levels.redact} in this room")
+
+    async def _check_may_be_called(self, tx: Transaction, room: Room) -> None:
+        """A call rings for everyone in the room. The specification recommends that clients ignore those in public rooms; Synapse
+        refuses them, which keeps the caller from waiting, and the caller's addresses from the public.
+
+        Spec: https://spec.matrix.org/v1.19/client-server-api/#invitees
+        """
+        rules = await self._states.event(tx, room.current_state, *JOIN_RULES)
+        if rules is not None and rules.content.get("join_rule") == "public":
+            raise forbidden("Call invites are not allowed in public rooms.")
 
     def _check_server_acl(self, content: Mapping[str, Any]) -> None:
         """Keeps moderators from shutting out their own server: nobody there could undo it, or ever take part again."""

@@ -211,6 +211,9 @@ async def test_missed_calls_are_counted(room: Room, gateway: PushGateway) -> Non
         "lifetime": 1,
         "offer": {"type": "offer", "sdp": ""},
     }
+    # Nobody is called in a public room.
+    rules = f"{V3}/rooms/{quote(room.room_id)}/state/m.room.join_rules"
+    (await room.alice.put(rules, {"join_rule": "invite"})).ok()
     (await room.alice.put(send_path(room.room_id, event_type="m.call.invite"), content)).ok()
     (told,) = await gateway.until(1)
     assert told["counts"] == {"unread": 1, "missed_calls": 1}

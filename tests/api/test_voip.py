@@ -15,7 +15,7 @@ from homeserver.config import VoIPSettings
 from homeserver.config.values import Duration, Secret
 from homeserver.core.requester import Requester
 from homeserver.services.turn_server import TurnServer
-from tests.support.whole import V3, WholeServer
+from tests.support.whole import V3, WholeServer, create_room, send_path
 
 URIS = ["turn:turn.test:3478?transport=udp", "turns:turn.test:443?transport=tcp"]
 SHARED = {"turn_uris": URIS, "turn_shared_secret": "sesame", "turn_user_lifetime": "10m"}
@@ -60,3 +60,16 @@ def test_guests(is_allowed: bool) -> None:
     guest, user = Requester("@g:test", "D", 1, is_guest=True), Requester("@u:test", "D", 2)
     assert bool(server.credentials(guest)) is is_allowed
     assert server.credentials(user)["username"] == "65:@u:test"
+
+
+@pytest.mark.parametrize("whole_settings", [{}])
+async def test_nobody_is_called_in_public_rooms(whole: WholeServer) -> None:
+    alice = await whole.register("alice")
+    call = {"call_id": "c", "party_id": "p", "version": "1", "lifetime": 60_000, "offer": {}}
+    public = await create_room(alice)
+    answer = await alice.put(send_path(public, event_type="m.call.invite"), call)
+    told = answer.refused(403, "M_FORBIDDEN")
+    assert told["error"] == "Call invites are not allowed in public rooms."
+    (await alice.put(send_path(public, event_type="m.call.hangup"), {"call_id": "c"})).ok()
+    private = await create_room(alice, preset="private_chat")
+    (await alice.put(send_path(private, event_type="m.call.invite"), call)).ok()
