@@ -27,7 +27,6 @@ from homeserver.doctor.judge_connections import (
     VERSION,
     Known,
     judge_connections,
-    judge_secure_connection,
 )
 from homeserver.doctor.judge_discovery import (
     NEW_SERVICE,
@@ -236,9 +235,11 @@ class Examiner:
         lookup = await self._probes.addresses(host)
         facts.hosts[host] = [lookup]
         findings = list(judge_hosts(facts, self._reachable))
-        for address in lookup.values:
-            seen = await self._probes.connect(ConnectionFacts(host, address, port, host, url.netloc))
-            findings += judge_secure_connection(replace(seen, seen_at_ms=now_ms()), others_work=False)
+        wanted = [
+            ConnectionFacts(host, each, port, host, url.netloc) for each in lookup.values[:MAX_ADDRESSES]
+        ]
+        looks = [replace(await self._probes.connect(each), seen_at_ms=now_ms()) for each in wanted]
+        findings += judge_connections(looks, facts.server_name, None)
         if worst(findings) is not Level.PROBLEM:
             findings += judge_missing_delegation(fetched, facts.well_known_reason)
         return findings

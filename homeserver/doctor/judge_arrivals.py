@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from homeserver.doctor.error_pages import made_by
 from homeserver.doctor.facts import Echo
 from homeserver.doctor.findings import Finding, ok, problem, skipped, warning
 from homeserver.federation.proxy_lines import lines
-from homeserver.federation.rewrites import Rewrite, compare_targets
+from homeserver.federation.rewrites import compare_targets
 
 REFUSED = "request-refused-on-the-way"
 LOOKED_AT = "signed requests to ourselves through the public address"
@@ -52,21 +53,22 @@ def _changes(echo: Echo) -> Iterator[Finding]:
             f"the proxy refuses or reroutes such paths: {lines('path')}; a web application firewall: none for /_matrix",
         )
         return
+    maker = made_by(echo.answer.answer) if echo.answer.answer else ""
     for rewrite in compare_targets(echo.target, str(echo.arrived.get("target", ""))):
-        yield _finding(rewrite, looked_at)
+        yield problem(rewrite.code, looked_at, rewrite.found, rewrite.remedy_for(maker))
     if _without_port(str(echo.arrived.get("host", ""))) != _without_port(echo.host):
         yield warning(
             "host-changed",
             looked_at,
             f"Host {echo.host} arrived as {echo.arrived.get('host')}",
-            f"pass the Host header on: {lines('host')}",
+            f"pass the Host header on: {lines('host', maker)}",
         )
     if not echo.arrived.get("authorization"):
         yield problem(
             "authorization-lost",
             looked_at,
             "the Authorization header is missing",
-            f"pass the Authorization header on: {lines('authorization')}",
+            f"pass the Authorization header on: {lines('authorization', maker)}",
         )
     yield from _client_address(echo, echo.arrived)
 
@@ -102,10 +104,6 @@ def _is_loopback(address: str) -> bool:
 def _without_port(host: str) -> str:
     """The port says nothing: a proxy may add or drop it."""
     return re.sub(r":\d+\Z", "", host).lower()
-
-
-def _finding(rewrite: Rewrite, looked_at: str) -> Finding:
-    return problem(rewrite.code, looked_at, rewrite.found, rewrite.remedy)
 
 
 def _unanswered(echo: Echo) -> Finding:

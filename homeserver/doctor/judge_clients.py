@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from homeserver.doctor.error_pages import made_by
 from homeserver.doctor.facts import ClientFacts, Fetch
 from homeserver.doctor.findings import Finding, note, ok, problem, warning
 from homeserver.federation.proxy_lines import lines
@@ -135,19 +136,20 @@ def _long_poll(fetched: Fetch, seconds: float) -> Finding:
         "long-poll-cut",
         looked_at,
         found,
-        f"raise the proxy's time-outs to two minutes: {lines('time-out')}",
+        f"raise the proxy's time-outs to two minutes: {lines('time-out', made_by(answer) if answer else '')}",
     )
 
 
 def _upload(fetched: Fetch, size: int) -> Finding:
     looked_at = f"an upload of {size // 2**20} MiB (max_upload_size)"
     status = fetched.answer.status if fetched.answer else None
+    maker = made_by(fetched.answer) if fetched.answer else ""
     if status == 413:
         return problem(
             "upload-limit",
             looked_at,
             "refused by something in front of the server (413)",
-            f"lower max_upload_size, or raise the proxy's limit: {lines('upload', size=size // 2**20, bytes=size)}",
+            f"lower max_upload_size, or raise the proxy's limit: {lines('upload', maker, size=size // 2**20, bytes=size)}",
         )
     if status is None:
         return note("upload-unknown", looked_at, fetched.error or "no answer")

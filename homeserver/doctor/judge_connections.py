@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from homeserver.doctor.certificates import judge_chain
-from homeserver.doctor.error_pages import PROXY_REMEDY, judge_error_page
+from homeserver.doctor.error_pages import PROXY_REMEDY, judge_error_page, made_by
 from homeserver.doctor.facts import ConnectionFacts, Fetch, HTTPAnswer, TLSFacts
 from homeserver.doctor.findings import Finding, note, ok, problem, skipped, warning
 from homeserver.federation.key_responses import InvalidKeys, parse_server_keys
@@ -40,7 +40,7 @@ class Known:
 def judge_connections(
     connections: Sequence[ConnectionFacts], server_name: str, known: Known | None
 ) -> Iterator[Finding]:
-    """Findings on every address. What is the same of several addresses of a host is told once."""
+    """Findings on every address, as far as each was asked. What is the same of several addresses of a host is told once."""
     working = [each for each in connections if each.tcp_error is None]
     alike: dict[tuple[Finding, ...], list[ConnectionFacts]] = {}
     others = {id(each): any(one is not each for one in working) for each in connections}
@@ -60,7 +60,7 @@ def judge_connection(
 ) -> Iterator[Finding]:
     """Findings on one address. others_work: another address of the server can be reached; where: what to call it."""
     yield from judge_secure_connection(seen, others_work=others_work, where=where)
-    if seen.tls is not None and seen.tls.chain is not None:
+    if seen.version is not None:
         yield from _http_findings(seen, server_name, known, where)
 
 
@@ -188,7 +188,9 @@ def _asked(fetched: Fetch | None, path: str, where: str) -> HTTPAnswer | Finding
     if answer.is_matrix and isinstance(answer.json, dict):
         arrived = _PATH_TOLD.search(str(answer.json.get("error", "")))
         if arrived and (rewrites := compare_targets(path, arrived[1])):
-            return problem(rewrites[0].code, looked_at, rewrites[0].found, rewrites[0].remedy)
+            return problem(
+                rewrites[0].code, looked_at, rewrites[0].found, rewrites[0].remedy_for(made_by(answer))
+            )
         return problem(
             "http-not-served",
             looked_at,

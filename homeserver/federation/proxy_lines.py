@@ -78,7 +78,12 @@ LINES: dict[str, tuple[str, str, str, str, str]] = {
 }
 
 
-def lines(topic: str, **values: object) -> str:
-    """What to write or to leave out in each of the proxies. values: those that the lines of this topic leave open."""
+def lines(topic: str, maker: str = "", **values: object) -> str:
+    """What to write or to leave out in each of the proxies, or in the one that an answer came from.
+
+    maker: what the answer calls its server, as `nginx/1.22`; values: those that the lines of this topic leave open.
+    """
     told = (each.format(**values) if values else each for each in LINES[topic])
-    return "; ".join(f"{proxy}: {line}" for proxy, line in zip(PROXIES, told, strict=True))
+    by_proxy = dict(zip(PROXIES, told, strict=True))
+    known = [each for each in PROXIES if each.lower() in maker.lower()]
+    return "; ".join(f"{proxy}: {by_proxy[proxy]}" for proxy in known or PROXIES)

@@ -23,11 +23,24 @@ SAFE = ("$:@-._~", "!$:@-._~", "!$&'()*+,;=:@-._~")
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """One thing that was changed. code: such as `path-decoded`; found: in words; remedy: what to change."""
+    """One thing that was changed.
+
+    code: such as `path-decoded`; found: in words; advice: what to change; topic: of the lines of each proxy that do it, if any.
+    """
 
     code: str
     found: str
-    remedy: str
+    advice: str
+    topic: str = ""
+
+    @property
+    def remedy(self) -> str:
+        """What to change, whatever the proxy."""
+        return self.remedy_for("")
+
+    def remedy_for(self, maker: str) -> str:
+        """What to change in the proxy that calls itself so."""
+        return self.advice + (lines(self.topic, maker) if self.topic else "")
 
 
 def compare_targets(sent: str, arrived: str) -> list[Rewrite]:
@@ -50,7 +63,8 @@ def _path_rewrite(sent: str, arrived: str) -> Rewrite:
         return Rewrite(
             "prefix-stripped",
             f"the path lost its beginning {removed:.100}",
-            "let the proxy pass the whole path on: " + lines("prefix"),
+            "let the proxy pass the whole path on: ",
+            "prefix",
         )
     if arrived.startswith("//") and _merged(arrived) != sent and sent.endswith(_merged(arrived)):
         return _path_rewrite(sent, _merged(arrived))
@@ -58,44 +72,52 @@ def _path_rewrite(sent: str, arrived: str) -> Rewrite:
         return Rewrite(
             "prefix-added",
             f"the path got {arrived.removesuffix(sent):.100} in front",
-            "take the prefix out of the proxy's target: " + lines("prefix"),
+            "take the prefix out of the proxy's target: ",
+            "prefix",
         )
     if arrived.endswith(_merged(sent)) and _merged(sent) != sent:
         return Rewrite(
             "slashes-merged",
             "two slashes in the path became one",
-            UNCHANGED + lines("slashes"),
+            UNCHANGED,
+            "slashes",
         )
     if _double_encoded(sent) == arrived:
         return Rewrite(
             "path-encoded-twice",
             "the percent signs of the path were encoded again",
-            UNCHANGED + lines("twice"),
+            UNCHANGED,
+            "twice",
         )
     if _decoded(sent) == _decoded(arrived) or _decoded_twice(sent) == _decoded_twice(arrived):
         return Rewrite(
             "path-decoded",
             f"the path was percent-decoded on the way: {_first_difference(sent, arrived)}",
-            UNCHANGED + lines("path"),
+            UNCHANGED,
+            "path",
         )
     return Rewrite(
         "path-changed",
         f"the path {sent:.200} arrived as {arrived:.200}",
-        UNCHANGED + lines("path"),
+        UNCHANGED,
+        "path",
     )
 
 
 def _query_rewrite(sent: str, arrived: str) -> Rewrite:
-    remedy = "let the proxy pass the query on as it comes: " + lines("query")
+    remedy = "let the proxy pass the query on as it comes: "
     if not arrived:
-        return Rewrite("query-lost", "the query is missing", remedy)
+        return Rewrite("query-lost", "the query is missing", remedy, "query")
     if sorted(sent.split("&")) == sorted(arrived.split("&")):
-        return Rewrite("query-reordered", "the parameters of the query are in another order", remedy)
+        return Rewrite("query-reordered", "the parameters of the query are in another order", remedy, "query")
     if _decoded(sent.replace("+", " ")) == _decoded(arrived.replace("+", " ")):
         return Rewrite(
-            "query-decoded", f"the query was decoded on the way: {_first_difference(sent, arrived)}", remedy
+            "query-decoded",
+            f"the query was decoded on the way: {_first_difference(sent, arrived)}",
+            remedy,
+            "query",
         )
-    return Rewrite("query-changed", f"the query {sent:.200} arrived as {arrived:.200}", remedy)
+    return Rewrite("query-changed", f"the query {sent:.200} arrived as {arrived:.200}", remedy, "query")
 
 
 def as_sent(arrived: str) -> Iterator[tuple[Rewrite, str]]:

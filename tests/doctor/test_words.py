@@ -100,3 +100,8 @@ def test_every_proxy_has_its_line() -> None:
     for topic in LINES:
         told = lines(topic, size=50, bytes=50 * 2**20) if topic == "upload" else lines(topic)
         assert all(f"{proxy}: " in told for proxy in PROXIES)
+
+
+def test_a_proxy_that_names_itself_gets_its_own_line() -> None:
+    assert lines("host", "nginx/1.22.1") == "nginx: proxy_set_header Host $http_host"
+    assert "Apache: ProxyPreserveHost On" in lines("host", "something")
