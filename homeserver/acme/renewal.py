@@ -224,7 +224,13 @@ class CertificateRenewal:
             raise ACMEError(f"the new certificate cannot be read again: {error}") from None
 
     async def _keep_state(self) -> None:
-        await asyncio.to_thread(write_state, self._state_path, self._state)
+        """Keep it to the end, also when this is cancelled: two threads must not write the same file. Raises OSError."""
+        writing = asyncio.create_task(asyncio.to_thread(write_state, self._state_path, self._state))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait({writing})
+            raise
 
 
 def _time(milliseconds: int) -> Time:

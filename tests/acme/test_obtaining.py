@@ -8,6 +8,7 @@ import json
 import logging
 import ssl
 import stat
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from homeserver.acme import CertificateRenewal
 from homeserver.acme.errors import ACMEError
+from homeserver.acme.state import State, write_state
 from homeserver.app.certificates import certificate_renewal
 from homeserver.certificate_watch import CertificateWatch
 from homeserver.config import Settings, settings_from
@@ -276,7 +278,9 @@ async def test_failures_are_remembered_over_restarts(
 ) -> None:
     async def failures(of: Operator, number: int) -> None:
         async def is_reached() -> bool:
-            return of.state_or_none() is not None and of.state()["failures"] == number
+            # A try counts from its beginning; its reason is there at its end.
+            state = of.state_or_none() or {"failures": 0}
+            return state["failures"] == number and "refuses" in state["last_failure"]
 
         await until(is_reached, f"{number} failures")
 
@@ -334,6 +338,33 @@ async def test_a_stop_during_an_order_is_no_failure_and_a_crash_is_one(
         assert ours.state()["next_attempt_ts"] == (ours.now.timestamp() + 900) * 1000
     assert ours.state()["failures"] == 0
     assert ours.renewal.due() == ours.now + datetime.timedelta(minutes=1)
+
+
+async def test_a_stop_waits_for_what_is_being_written(
+    tmp_path: Path, pebble: Pebble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = Operator(tmp_path, pebble, BLOCKED)
+    begun, go_on, at_once, most = threading.Event(), threading.Event(), 0, 0
+
+    def slowly(path: Path, state: State) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        begun.set()
+        assert go_on.wait(10)
+        write_state(path, state)
+        at_once -= 1
+
+    monkeypatch.setattr("homeserver.acme.renewal.write_state", slowly)
+    await ours.renewal.start()
+    await asyncio.to_thread(begun.wait, 10)
+    stopping = asyncio.create_task(ours.renewal.stop())
+    done, _ = await asyncio.wait({stopping}, timeout=0.1)
+    assert not done
+    go_on.set()
+    await stopping
+    assert (at_once, most) == (0, 1)
+    assert ours.state()["failures"] == 0
 
 
 async def test_a_clock_that_was_wrong_does_not_stop_it_for_ever(tmp_path: Path, pebble: Pebble) -> None:
