@@ -78,6 +78,7 @@ async def join(client: Client, room_id: str, *via: str) -> Answer:
         (ELSEWHERE, "this server's settings", "this server's operator"),
         ("stranger", "TLS", "the operator of stranger"),
     ],
+    ids=["dns", "connecting", "settings", "tls"],  # the addresses differ in every process
 )
 @pytest.mark.parametrize("verb", ["join", "knock"])
 async def test_servers_that_are_not_reached(
@@ -148,6 +149,7 @@ async def test_a_401_says_what_others_may_not_reach(alice: Client, peer: Federat
         (DEAD_SERVER, "failed at connecting; for the operator of {} to mend"),
         ("stranger", "failed at TLS; for the operator of {} to mend"),
     ],
+    ids=["dns", "connecting", "tls"],
 )
 async def test_an_invite_to_who_is_not_reached(
     alice: Client,
