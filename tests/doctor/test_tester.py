@@ -25,7 +25,7 @@ def settings(world: World) -> ProbeSettings:
 
 
 @asynccontextmanager
-async def tester_served(world: World, *, is_enabled: bool = True) -> AsyncIterator[Client]:
+async def serving_tester(world: World, *, is_enabled: bool = True) -> AsyncIterator[Client]:
     tester = FederationTester(settings(world), is_enabled=is_enabled)
     endpoints = [each for each in ENDPOINTS if each.handler.__module__.endswith("federation_tester")]
     application = build_application(endpoints, [tester], Authenticators())
@@ -39,7 +39,7 @@ async def tester_served(world: World, *, is_enabled: bool = True) -> AsyncIterat
 async def test_a_healthy_server(world: World) -> None:
     setup = Setup(world)
     await setup.start()
-    async with tester_served(world) as client:
+    async with serving_tester(world) as client:
         report = (await client.get(f"/api/report?server_name={NAME}")).ok()
         assert report["FederationOK"] is True
         assert {each["level"] for each in report["Explanations"]} <= {"ok", "note"}
@@ -50,7 +50,7 @@ async def test_a_healthy_server(world: World) -> None:
 async def test_a_broken_server(world: World) -> None:
     setup = Setup(world, keys_name="other.example")
     await setup.start()
-    async with tester_served(world) as client:
+    async with serving_tester(world) as client:
         assert (await client.get(f"/api/federation-ok?server_name={NAME}")).content == b"BAD"
         page = await client.get(f"/federation-tester?server_name={NAME}")
         assert page.status == 200
@@ -61,7 +61,7 @@ async def test_a_broken_server(world: World) -> None:
 
 
 async def test_the_page_asks_for_a_name(world: World) -> None:
-    async with tester_served(world) as client:
+    async with serving_tester(world) as client:
         page = await client.get("/federation-tester")
         assert page.status == 200 and b"Server name" in page.content and b"to mend" not in page.content
 
@@ -69,19 +69,19 @@ async def test_the_page_asks_for_a_name(world: World) -> None:
 async def test_what_others_call_themselves_is_text_on_the_page(world: World) -> None:
     setup = Setup(world, keys_name="<script>alert(1)</script>")
     await setup.start()
-    async with tester_served(world) as client:
+    async with serving_tester(world) as client:
         page = await client.get(f"/federation-tester?server_name={NAME}")
         assert b"<script>" not in page.content and b"&lt;script&gt;" in page.content
 
 
 async def test_wrong_names(world: World) -> None:
-    async with tester_served(world) as client:
+    async with serving_tester(world) as client:
         (await client.get("/api/report?server_name=https://x")).refused(400, "M_INVALID_PARAM")
         (await client.get("/api/report")).refused(400, "M_MISSING_PARAM")
 
 
 async def test_nobody_has_switched_it_on(world: World) -> None:
-    async with tester_served(world, is_enabled=False) as client:
+    async with serving_tester(world, is_enabled=False) as client:
         for path in (
             f"/api/report?server_name={NAME}",
             f"/api/federation-ok?server_name={NAME}",
@@ -92,7 +92,7 @@ async def test_nobody_has_switched_it_on(world: World) -> None:
 
 async def test_private_addresses_are_not_connected_to(world: World) -> None:
     world.dns.replace(NAME, "A", "127.99.0.1")
-    async with tester_served(world) as client:
+    async with serving_tester(world) as client:
         report = (await client.get(f"/api/report?server_name={NAME}")).ok()
     assert report["FederationOK"] is False
     found = {each["code"] for each in report["Explanations"]}
@@ -132,6 +132,6 @@ async def test_a_server_that_lets_every_step_wait(world: World, monkeypatch: pyt
     monkeypatch.setattr("homeserver.doctor.tester.MOST_SECONDS", 0.3)
     setup = Setup(world, hangs_on="/_matrix/federation/v1/version")
     await setup.start()
-    async with tester_served(world) as client:
+    async with serving_tester(world) as client:
         (await client.get(f"/api/report?server_name={NAME}")).refused(504, "M_UNKNOWN")
         (await client.get(f"/api/federation-ok?server_name={NAME}")).refused(504, "M_UNKNOWN")
