@@ -15,9 +15,9 @@ export const { RoomHierarchy } = await import(pathToFileURL(require.resolve("mat
 // It talks a lot; what matters is asserted.
 for (const logger of Object.values(require("loglevel").getLoggers())) logger.disableAll();
 
-// What the SDK still asks in the background for a session that has ended, and does not wait for.
+// What the SDK still asks in the background for a session that has ended, or for a client that is stopped, and does not wait for.
 process.on("unhandledRejection", (error) => {
-    if (error.errcode !== "M_UNKNOWN_TOKEN") throw error;
+    if (error.errcode !== "M_UNKNOWN_TOKEN" && error.name !== "AbortError") throw error;
 });
 
 export const PASSWORD = "correct horse battery staple";
