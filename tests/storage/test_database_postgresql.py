@@ -125,6 +125,26 @@ async def test_a_unit_whose_connection_is_lost_is_repeated(
     assert attempts == 2
 
 
+async def test_a_reader_who_goes_away_is_no_error_in_the_log(
+    database: PostgreSQLDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def work(tx: Transaction) -> None:
+        begun.set()
+        await tx.fetch_value("SELECT pg_sleep(0.2)")
+        ended.set()
+
+    reading = asyncio.create_task(database.read(work))
+    await begun.wait()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    await ended.wait()
+    assert await database.write(lambda tx: increment(tx, "a")) == 1
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
 async def test_a_wrong_argument_is_not_taken_for_a_lost_connection(database: PostgreSQLDatabase) -> None:
     attempts = 0
 

@@ -124,8 +124,14 @@ class PostgreSQLDatabase:
         self._all_done.set()
 
     async def read(self, work: Work[T]) -> T:
-        """See `Database.read`."""
-        return await self._repeat(lambda attempt: self._attempt(work, "repeatable_read", readonly=True))
+        """See `Database.read`. A unit that has begun ends by itself, though whoever asked for it may be gone: in the middle of a
+        transaction the driver would have to reset the connection, with an error in the log."""
+        reading = asyncio.ensure_future(
+            self._repeat(lambda attempt: self._attempt(work, "repeatable_read", readonly=True))
+        )
+        # What it raises after that concerns nobody.
+        reading.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        return await asyncio.shield(reading)
 
     async def write(self, work: Work[T]) -> T:
         """See `Database.write`."""
