@@ -32,6 +32,7 @@ def federation_services(base: Base, graph: Graph, people: People, ephemeral: Eph
     database, server_name = base.database, identity.server_name
     edus = IncomingEDUs(ephemeral.edu_handlers)
     health = FederationHealth(database, base.sender, server_name, now_ms)
+    operator_requests = OperatorRequests(base.own_keys, now_ms)
     inbound_errors = InboundErrors(database, now_ms)
     base.stack.push_async_callback(inbound_errors.stop)
     transactions = IncomingTransactions(database, graph.inbox, edus, now_ms, inbound_errors.note)
@@ -40,7 +41,7 @@ def federation_services(base: Base, graph: Graph, people: People, ephemeral: Eph
         transactions,
         inbound_errors,
         health,
-        Operator(OperatorRequests(base.own_keys, now_ms), health),
+        Operator(operator_requests, health),
         Resident(database, states, graph.timeline, key_ring, identity, graph.join_limits),
         InboundInvites(
             database,
@@ -54,7 +55,7 @@ def federation_services(base: Base, graph: Graph, people: People, ephemeral: Eph
         HistoryAnswers(database, states),
         SpaceAnswers(database, states, identity),
         StateAnswers(database, states),
-        Echoes(base.own_keys, now_ms),
+        Echoes(operator_requests),
         _tester(base),
         PublishedKeys(base.own_keys, key_ring, now_ms, int(base.settings.keys.key_refresh_interval)),
         FederationQueries(

@@ -6,19 +6,18 @@ changed body is noticed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from nacl.signing import VerifyKey
 from signedjson.types import SigningKey
 
 from homeserver.core.errors import forbidden
-from homeserver.core.signing import json_signature_keys, sign_json, verify_json
-from homeserver.federation.own_keys import OwnKeys
+from homeserver.federation.operator_requests import OperatorRequests, operator_request
 
 ECHO = "/_matrix/federation/unstable/homeserver.doctor/echo"
 WAIT = "/_matrix/client/unstable/homeserver.doctor/wait"
 MAX_AGE_MS = 300_000
+PURPOSE = "doctor"
 TEXT = "Grüße, 世界, привет 🏠 \\ \u2028 é"
 
 # What each is for, and a target below ECHO. All that IDs, aliases and state keys can have.
@@ -35,33 +34,19 @@ PROBES: tuple[tuple[str, str], ...] = (
 
 def signed_probe(server_name: str, key: SigningKey, now_ms: int) -> dict[str, Any]:
     """The body of a probe."""
-    return sign_json({"text": TEXT, "sent_ts": now_ms}, server_name, key)
-
-
-def is_own_probe(body: Any, server_name: str, keys: Mapping[str, VerifyKey], now_ms: int) -> bool:
-    """Whether a probe comes from whoever has this server's keys, just now, with its text as it was sent."""
-    if not isinstance(body, dict) or body.get("text") != TEXT:
-        return False
-    sent = body.get("sent_ts")
-    if not isinstance(sent, int) or abs(now_ms - sent) > MAX_AGE_MS:
-        return False
-    return any(
-        key_id in keys and verify_json(body, server_name, key_id, keys[key_id])
-        for key_id in json_signature_keys(body, server_name)
-    )
+    return operator_request(PURPOSE, {"text": TEXT}, server_name, key, now_ms)
 
 
 class Echoes:
     """The server's side of the probes."""
 
-    def __init__(self, own: OwnKeys, clock: Callable[[], int]) -> None:
-        """`clock`: milliseconds since the epoch."""
-        self._own = own
-        self._clock = clock
+    def __init__(self, requests: OperatorRequests) -> None:
+        """`requests` says who may ask."""
+        self._requests = requests
 
     def check(self, body: Any) -> None:
         """Raise M_FORBIDDEN unless the doctor of this server asks, with a body that nobody has changed."""
-        if not is_own_probe(body, self._own.server_name, self._own.verify_keys, self._clock()):
+        if not self._requests.accepts(body, PURPOSE, max_age_ms=MAX_AGE_MS) or body.get("text") != TEXT:
             raise forbidden(
                 "This is not a probe of this server's own doctor, or its body was changed on the way"
             )

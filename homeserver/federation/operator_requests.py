@@ -29,14 +29,20 @@ class OperatorRequests:
         self._own = own
         self._clock = clock
 
-    def check(self, body: Any, purpose: str) -> None:
-        """Raise M_FORBIDDEN unless who holds this server's signing key has asked for just this, within the last minute."""
-        own, now = self._own, self._clock()
-        is_signed = isinstance(body, dict) and any(
-            key_id in own.verify_keys and verify_json(body, own.server_name, key_id, own.verify_keys[key_id])
-            for key_id in json_signature_keys(body, own.server_name)
+    def accepts(self, body: Any, purpose: str, *, max_age_ms: int = MAX_AGE_MS) -> bool:
+        """Whether who holds this server's signing key has asked for just this, so lately, and nobody has changed it."""
+        if not isinstance(body, dict) or body.get("purpose") != purpose:
+            return False
+        sent = body.get("sent_ts")
+        if not isinstance(sent, int) or abs(self._clock() - sent) > max_age_ms:
+            return False
+        name, keys = self._own.server_name, self._own.verify_keys
+        return any(
+            key_id in keys and verify_json(body, name, key_id, keys[key_id])
+            for key_id in json_signature_keys(body, name)
         )
-        sent = body.get("sent_ts") if isinstance(body, dict) else None
-        is_new = isinstance(sent, int) and abs(now - sent) <= MAX_AGE_MS
-        if not (is_signed and is_new and body.get("purpose") == purpose):
+
+    def check(self, body: Any, purpose: str) -> None:
+        """Raise M_FORBIDDEN unless the operator has asked for just this within the last minute."""
+        if not self.accepts(body, purpose):
             raise forbidden("This is for the operator of this server, who signs with its key")

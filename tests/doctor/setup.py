@@ -19,6 +19,7 @@ from homeserver.core.errors import MatrixError
 from homeserver.doctor import Examination, Examiner, Level, Own, Probes, ProbeSettings
 from homeserver.doctor.echo import ECHO, WAIT, Echoes, what_arrived
 from homeserver.federation.addresses import AddressFilter
+from homeserver.federation.operator_requests import OperatorRequests
 from homeserver.federation.own_keys import OwnKeys, server_keys
 from tests.federation.world import SUBNET, WELL_KNOWN_PORT, Peer, World
 
@@ -95,7 +96,7 @@ class Setup:
 
     def __post_init__(self) -> None:
         self.keys = OwnKeys(self.name, [generate_signing_key("a_1")])
-        self.echoes = Echoes(self.keys, now_ms)
+        self.echoes = Echoes(OperatorRequests(self.keys, now_ms))
         self.web: Peer | None = None
         self.matrix: Peer | None = None
 
