@@ -34,6 +34,7 @@ def federation_services(base: Base, graph: Graph, people: People, ephemeral: Eph
     health = FederationHealth(database, base.sender, server_name, now_ms)
     operator_requests = OperatorRequests(base.own_keys, now_ms)
     inbound_errors = InboundErrors(database, now_ms)
+    inbound_errors.work.start()
     base.stack.push_async_callback(inbound_errors.stop)
     transactions = IncomingTransactions(database, graph.inbox, edus, now_ms, inbound_errors.note)
     base.stack.push_async_callback(transactions.stop)

@@ -70,8 +70,8 @@ def build_people(base: Base, graph: Graph, presence: PresenceNews | None) -> Peo
         graph.outside, graph.joins, base.client, graph.received, graph.inbox, identity, now_ms
     )
     untold = UntoldLeaves(database, remote, now_ms, random.Random())
-    untold.start()
-    base.stack.push_async_callback(untold.stop)
+    untold.work.start()
+    base.stack.push_async_callback(untold.work.stop)
     writes = UserWrites(database, base.after_commit)
     replaced = ReplacedRooms(writes, states, PushRules(writes))
     membership = Membership(

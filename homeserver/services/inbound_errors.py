@@ -5,17 +5,13 @@ Noting one costs nothing; the database is told some seconds later, of all at onc
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
 from collections import OrderedDict, deque
 
+from homeserver.services.background import BackgroundWork
 from homeserver.services.clock import Clock
 from homeserver.storage import federation_health
-from homeserver.storage.database import Database, DatabaseError, Transaction
+from homeserver.storage.database import Database
 from homeserver.storage.federation_health import InboundError
-
-log = logging.getLogger(__name__)
 
 OF_EACH = 5
 MOST_ORIGINS = 1_000
@@ -30,10 +26,9 @@ class InboundErrors:
         """`flush_s`: how long an error may wait to be written, in seconds."""
         self._database = database
         self._clock = clock
-        self._flush_s = flush_s
         self._known: OrderedDict[str, deque[InboundError]] = OrderedDict()
         self._new: set[str] = set()
-        self._task: asyncio.Task[None] | None = None
+        self.work = BackgroundWork("noting of what was refused to others", self._write, gather_s=flush_s)
 
     def note(self, origin: str, what: str, reason: str) -> None:
         """A request of a server was refused. what: method and path, or an event."""
@@ -44,33 +39,20 @@ class InboundErrors:
         if len(self._known) > MOST_ORIGINS:
             forgotten, _ = self._known.popitem(last=False)
             self._new.discard(forgotten)
-        if self._task is None:
-            self._task = asyncio.create_task(self._flush_later())
+        self.work.wake()
 
     async def stop(self) -> None:
-        """Write what is not written yet."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        await self._flush()
+        """Write what is not written yet, and no more."""
+        await self.work.stop()
+        await self._write()
 
-    async def _flush_later(self) -> None:
-        try:
-            await asyncio.sleep(self._flush_s)
-            await self._flush()
-        except DatabaseError as error:
-            log.warning("errors of other servers could not be noted: %s", error)
-        finally:
-            self._task = None
-
-    async def _flush(self) -> None:
+    async def _write(self) -> bool:
         new = {origin: list(self._known[origin]) for origin in self._new}
-        self._new.clear()
-        if not new:
-            return
-
-        async def work(tx: Transaction) -> None:
-            await federation_health.set_inbound_errors(tx, new, most_origins=MOST_ORIGINS)
-
-        await self._database.write(work)
+        if new:
+            await self._database.write(
+                lambda tx: federation_health.set_inbound_errors(tx, new, most_origins=MOST_ORIGINS)
+            )
+            self._new = {
+                origin for origin in self._new if list(self._known.get(origin, ())) != new.get(origin)
+            }
+        return False

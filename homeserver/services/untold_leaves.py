@@ -11,6 +11,7 @@ from random import Random
 from typing import Protocol
 
 from homeserver.core.backoff import BackoffPolicy, retry_delay_ms
+from homeserver.services.background import BackgroundWork
 from homeserver.services.clock import Clock
 from homeserver.storage import out_of_room, untold_leaves
 from homeserver.storage.database import Database, Transaction
@@ -44,25 +45,11 @@ class UntoldLeaves:
         self._telling = telling
         self._clock = clock
         self._random = random
-        self._task: asyncio.Task[None] | None = None
+        self.work = BackgroundWork("telling of refused invites", self._piece, every_s=LOOK_EVERY_S)
 
-    def start(self) -> None:
-        """Begin, with what is left from before."""
-        self._task = asyncio.create_task(self._for_ever(), name="untold leaves")
-
-    async def stop(self) -> None:
-        """End; what is left is told after the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _for_ever(self) -> None:
-        while True:
-            try:
-                await self.tell_due()
-            except Exception:
-                log.exception("telling of refused invites failed; it is tried again in %d s", LOOK_EVERY_S)
-            await asyncio.sleep(LOOK_EVERY_S)
+    async def _piece(self) -> bool:
+        await self.tell_due()
+        return False  # who is still due comes with the next look
 
     async def tell_due(self) -> None:
         """Tell of those whose next try is due."""
