@@ -47,12 +47,14 @@ class InboundErrors:
         await self._write()
 
     async def _write(self) -> bool:
-        new = {origin: list(self._known[origin]) for origin in self._new}
-        if new:
-            await self._database.write(
-                lambda tx: federation_health.set_inbound_errors(tx, new, most_origins=MOST_ORIGINS)
-            )
-            self._new = {
-                origin for origin in self._new if list(self._known.get(origin, ())) != new.get(origin)
-            }
+        noted, self._new = self._new, set()
+        if noted:
+            errors = {origin: list(self._known[origin]) for origin in noted}
+            try:
+                await self._database.write(
+                    lambda tx: federation_health.set_inbound_errors(tx, errors, most_origins=MOST_ORIGINS)
+                )
+            except BaseException:
+                self._new |= noted & self._known.keys()
+                raise
         return False
