@@ -123,7 +123,6 @@ class EventsByTime:
         self, tx: Transaction, user_id: str, room_id: str, timestamp: int, backwards: bool
     ) -> _Search:
         room = (await access(tx, self._states, room_id, user_id)).room
-
         ignored = await ignored_users(tx, user_id)
 
         async def seen(events: Sequence[StoredEvent]) -> list[StoredEvent]:
@@ -188,7 +187,8 @@ async def _nearest(
         shown = await seen(page)
         if shown:
             first = shown[0]
-            passed += page[: page.index(first) + 1]
+            # What is shown may be a redacted copy: of an erased user.
+            passed += page[: [each.nid for each in page].index(first.nid) + 1]
             return NearestEvent(first.event.event_id, first.event.origin_server_ts), passed
         passed += page
         if len(page) < READ_AT_ONCE:

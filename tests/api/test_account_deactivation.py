@@ -108,6 +108,9 @@ async def test_who_comes_later_sees_nothing_of_an_erased_user(whole: WholeServer
     event = (await dora.get(f"{V3}/rooms/{quote(room_id)}/event/{quote(first)}")).ok()
     assert event["content"] == ({} if erase else {"body": "one", "msgtype": "m.text"})
     assert "redacted_because" not in event["unsigned"]
+    said_at = event["origin_server_ts"]
+    path = f"/_matrix/client/v1/rooms/{quote(room_id)}/timestamp_to_event?dir=f&ts={said_at}"
+    assert (await dora.get(path)).ok()["origin_server_ts"] == said_at
     # What was set for everybody stays.
     names = [each for each in await history(dora, room_id) if each["type"] == "m.room.name"]
     assert names[0]["content"] == {"name": "Alice's room"}
