@@ -134,14 +134,22 @@ class Search:
         """
         if not self._enabled:
             raise forbidden("Searching is switched off on this server")
-        term, token = parse_search_term(request.term), _Token.parse(request.next_batch)
+        token = _Token.parse(request.next_batch)
         async with self._turn:
+            # Terms and texts may be long: what looks at their words runs in threads.
+            term = await asyncio.to_thread(parse_search_term, request.term)
             await self._index.catch_up()
-            return await self._database.read(lambda tx: self._answer(tx, requester, request, term, token))
+            answer, texts = await self._database.read(
+                lambda tx: self._answer(tx, requester, request, term, token)
+            )
+            if texts:
+                answer["highlights"] = await asyncio.to_thread(highlights, term, [*texts, request.term])
+            return answer
 
     async def _answer(
         self, tx: Transaction, requester: Requester, request: SearchRequest, term: SearchTerm, token: _Token
-    ) -> dict[str, Any]:
+    ) -> tuple[dict[str, Any], list[str]]:
+        """The answer, in which the highlights are still missing, and the texts of the results."""
         rooms = await searched_rooms(tx, self._states, requester.user_id, request.filter)
         up_to = token.up_to if token.up_to is not None else await search.newest_event(tx)
         found = await search.matches(
@@ -163,7 +171,7 @@ class Search:
         texts = [searched_text(seen.stored.event.type, seen.stored.event.content) for seen in shown]
         answer: dict[str, Any] = {
             "count": page.count,
-            "highlights": highlights(term, [*texts, request.term]) if shown else [],
+            "highlights": [],
             "results": results,
         }
         if page.rest:
@@ -172,7 +180,7 @@ class Search:
             answer["state"] = await self._state(tx, [events.access(seen) for seen in shown])
         if request.group_by:
             answer["groups"] = {key: _groups(page, key, rooms) for key in request.group_by}
-        return answer
+        return answer, texts
 
     async def _state(self, tx: Transaction, accesses: Sequence[Access]) -> dict[str, list[msgspec.Raw]]:
         """The state of each room of the results, for those who have left a room as it was then."""

@@ -10,7 +10,7 @@ import logging
 
 from homeserver.services.notifier import Committed
 from homeserver.storage import search
-from homeserver.storage.database import Database, Transaction
+from homeserver.storage.database import Database
 
 log = logging.getLogger(__name__)
 
@@ -81,13 +81,10 @@ class SearchIndex:
     async def _batch(self) -> bool:
         """Take in some more events; whether there may be still more."""
         async with self._lock:
-            seen, then, found = await self._database.read(_unindexed)
+            seen, then, rows = await self._database.read(lambda tx: search.unindexed(tx, BATCH))
             if seen == then:
                 return False
+            found = await asyncio.to_thread(search.indexed, rows)
             # If something came in between, such as a redaction of one of them, they are read again.
             await self._database.write(lambda tx: search.index(tx, seen, then, found))
             return True
-
-
-async def _unindexed(tx: Transaction) -> tuple[search.Progress, search.Progress, list[search.Indexed]]:
-    return await search.unindexed(tx, BATCH)

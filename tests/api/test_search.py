@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pytest
+
+from homeserver.core import search as core_search
 from tests.support.certificates import Authority
 from tests.support.client import Client
 from tests.support.whole import V3, WholeServer, create_room, membership, say, send_path
@@ -63,6 +67,23 @@ async def test_messages_names_and_topics_are_found(whole: WholeServer) -> None:
     assert nothing == {"count": 0, "highlights": [], "results": []}
     assert (await search(alice, ""))["results"] == []
     assert (await alice.post(f"{V3}/search", {"search_categories": {}})).ok() == {"search_categories": {}}
+
+
+async def test_long_terms_and_texts_keep_nobody_waiting(
+    whole: WholeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = await whole.register("alice")
+    said = await say(alice, await create_room(alice), "tea")
+    split, threads = core_search._split, set()
+
+    def noted(text: str) -> list[str]:
+        threads.add(threading.get_ident())
+        return split(text)
+
+    monkeypatch.setattr(core_search, "_split", noted)
+    answer = await search(alice, "tea")
+    assert (found(answer), answer["highlights"]) == ([said], ["tea"])
+    assert threads and threading.get_ident() not in threads
 
 
 async def test_pages_hold_together_while_more_is_said(whole: WholeServer) -> None:

@@ -40,9 +40,10 @@ async def catch_up(database: Database, limit: int = 2) -> int:
     """Index all there is, in small batches; how many of them."""
     batches = 0
     while True:
-        seen, then, found = await database.read(lambda tx: search.unindexed(tx, limit))
+        seen, then, rows = await database.read(lambda tx: search.unindexed(tx, limit))
         if seen == then:
             return batches
+        found = search.indexed(rows)
         assert await database.write(lambda tx: search.index(tx, seen, then, found))  # noqa: B023 - awaited here
         batches += 1
 
@@ -177,7 +178,8 @@ async def test_what_is_redacted_leaves_it_and_nothing_else_does(database: Databa
 
 async def test_a_redaction_between_reading_and_indexing_is_noticed(database: Database) -> None:
     [secret] = await keep(database, saying("a secret"))
-    seen, then, indexed = await database.read(lambda tx: search.unindexed(tx, 10))
+    seen, then, rows = await database.read(lambda tx: search.unindexed(tx, 10))
+    indexed = search.indexed(rows)
 
     async def redact(tx: Transaction) -> None:
         await search.remove(tx, secret)
@@ -187,7 +189,8 @@ async def test_a_redaction_between_reading_and_indexing_is_noticed(database: Dat
     assert not await database.write(lambda tx: search.index(tx, seen, then, indexed))
     assert await found(database, "secret") == []
     # Two that index at once: the second has nothing to do any more.
-    seen, then, indexed = await database.read(lambda tx: search.unindexed(tx, 10))
+    seen, then, rows = await database.read(lambda tx: search.unindexed(tx, 10))
+    indexed = search.indexed(rows)
     assert await database.write(lambda tx: search.index(tx, seen, then, indexed))
     assert not await database.write(lambda tx: search.index(tx, seen, then, indexed))
 
