@@ -63,7 +63,7 @@ class HistoryWalker:
                 self.tx, self.may.room.room_nid, start=at, backwards=backwards, limit=asked
             )
             is_over = len(rows) < asked
-            within = rows if end is None else [row for row in rows if _is_before(row, end, backwards)]
+            within = rows if end is None else [row for row in rows if is_before(row, end, backwards)]
             if len(within) < len(rows):
                 is_over, at_end = True, True
             seen = self._chosen(await visible(self.tx, self.states, self.user_id, within, ignored))
@@ -93,7 +93,7 @@ def place_beside(stored: StoredEvent, *, backwards: bool, until: int | None = No
     return Place(stored.event.depth, position - 1 if backwards else position, until)
 
 
-def _is_before(stored: StoredEvent, end: Place, backwards: bool) -> bool:
+def is_before(stored: StoredEvent, end: Place, backwards: bool) -> bool:
     """Whether the event lies on this side of the place where a walk is to end."""
     place = Place(stored.event.depth, stored.position or 0)
     return place > end if backwards else place <= end

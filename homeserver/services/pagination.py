@@ -14,19 +14,12 @@ import msgspec
 from homeserver.core.filters import RoomEventFilter
 from homeserver.core.requester import Requester
 from homeserver.core.state_map import Digest
-from homeserver.core.stream_tokens import (
-    BEGINNING,
-    Place,
-    newest_place,
-    parse_token,
-    place_token,
-    stream_token,
-)
+from homeserver.core.stream_tokens import BEGINNING, Place, newest_place, place_token, stream_token
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.event_access import Access, SeenEvent, access
 from homeserver.services.history_walk import HistoryWalker, Walk, place_beside
 from homeserver.services.ignored_users import ignored_users
-from homeserver.services.reached import check_reached
+from homeserver.services.reached import first_place, place_of
 from homeserver.services.room_reads import visible_event
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
@@ -154,7 +147,7 @@ class Pagination:
     async def _page(self, tx: Transaction, requester: Requester, room_id: str, request: PageRequest) -> _Page:
         may = await access(tx, self._states, room_id, requester.user_id)
         token, start = await self._start(tx, may, request)
-        end = await self._at(tx, may, request.end) if request.end else None
+        end = await place_of(tx, may.room.room_nid, request.end) if request.end else None
         limit = _limit(request.limit, request.filter)
         reader = HistoryWalker(tx, self._states, requester.user_id, may, request.filter)
         walk = await reader.walk(start, end, limit, backwards=request.backwards)
@@ -175,22 +168,13 @@ class Pagination:
     async def _start(self, tx: Transaction, may: Access, request: PageRequest) -> tuple[str, Place]:
         """The token and place at which a page begins: where the client says, or the end or beginning of what the user may see."""
         if request.start:
-            position = parse_token(request.start)
-            if request.backwards and not isinstance(position, Place):
-                await check_reached(tx, position)
-                return request.start, newest_place(position)
-            return request.start, await self._at(tx, may, request.start)
+            return request.start, await first_place(
+                tx, may.room.room_nid, request.start, backwards=request.backwards
+            )
         if not request.backwards:
             return place_token(BEGINNING), BEGINNING
         position = may.until if may.until is not None else await positions.current(tx)
         return stream_token(position), newest_place(position)
-
-    async def _at(self, tx: Transaction, may: Access, token: str) -> Place:
-        place = parse_token(token)
-        if isinstance(place, Place):
-            return place
-        await check_reached(tx, place)
-        return await stored_events.place_at_position(tx, may.room.room_nid, place)
 
     async def _senders(self, tx: Transaction, may: Access, events: Sequence[SeenEvent]) -> list[msgspec.Raw]:
         """The member events of those who sent the events, as of the first of the list."""

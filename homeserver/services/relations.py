@@ -6,20 +6,21 @@ Spec: https://spec.matrix.org/v1.19/client-server-api/#relationships-api
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from homeserver.core.requester import Requester
-from homeserver.core.stream_tokens import BEGINNING, Place, newest_place, parse_token, place_token
+from homeserver.core.stream_tokens import BEGINNING, Place, newest_place, place_token
 from homeserver.services.client_events import ClientEvents
 from homeserver.services.event_access import SeenEvent, visible
+from homeserver.services.history_walk import is_before, place_beside
 from homeserver.services.ignored_users import ignored_users
-from homeserver.services.reached import check_reached
+from homeserver.services.reached import first_place, place_of
 from homeserver.services.room_reads import visible_event
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
 from homeserver.storage import positions, relations
 from homeserver.storage.database import Database, Transaction
-from homeserver.storage.events import StoredEvent
 from homeserver.storage.relations import Children
 
 DEFAULT_LIMIT = 20
@@ -69,7 +70,7 @@ class Relations:
         parent = await visible_event(tx, self._states, requester.user_id, room_id, request.event_id)
         room_nid = parent.stored.room_nid
         start = await _start(tx, room_nid, request)
-        end = await _at(tx, room_nid, request.end) if request.end else None
+        end = await place_of(tx, room_nid, request.end) if request.end else None
         limit = min(DEFAULT_LIMIT if request.limit is None else request.limit, MAX_LIMIT)
         depth = RECURSION_DEPTH if request.recurse else 1
         wanted = Children(room_nid, request.event_id, request.rel_type, request.event_type, depth)
@@ -102,47 +103,24 @@ class _Reader:
         ignored = await ignored_users(self.tx, self.user_id)
         at = self.start
         backwards = self.request.backwards
+        beyond = partial(place_beside, backwards=backwards, until=self.start.until)
         for _ in range(MAX_READS):
             asked = limit - len(found) + 1
             nids = await relations.children(self.tx, self.wanted, start=at, backwards=backwards, limit=asked)
             stored = await stored_events.by_nids(self.tx, nids)
             rows = [stored[nid] for nid in nids]
-            within = [row for row in rows if end is None or _is_before(row, end, self.request)]
+            within = [row for row in rows if end is None or is_before(row, end, backwards)]
             found += await visible(self.tx, self.states, self.user_id, within, ignored)
             if len(found) > limit:
-                return found[:limit], _beyond(found[limit - 1].stored, self.request, self.start)
+                return found[:limit], beyond(found[limit - 1].stored)
             if len(rows) < asked or len(within) < len(rows):
                 return found, None
-            at = _beyond(rows[-1], self.request, self.start)
+            at = beyond(rows[-1])
         return found, at
 
 
 async def _start(tx: Transaction, room_nid: int, request: RelationsRequest) -> Place:
     """Where a page begins: where the client says, or at the end or beginning of the room."""
     if request.start:
-        position = parse_token(request.start)
-        if request.backwards and not isinstance(position, Place):
-            await check_reached(tx, position)
-            return newest_place(position)
-        return await _at(tx, room_nid, request.start)
+        return await first_place(tx, room_nid, request.start, backwards=request.backwards)
     return newest_place(await positions.current(tx)) if request.backwards else BEGINNING
-
-
-async def _at(tx: Transaction, room_nid: int, token: str) -> Place:
-    place = parse_token(token)
-    if isinstance(place, Place):
-        return place
-    await check_reached(tx, place)
-    return await stored_events.place_at_position(tx, room_nid, place)
-
-
-def _beyond(stored: StoredEvent, request: RelationsRequest, start: Place) -> Place:
-    """The place right behind an event, in the direction in which one reads."""
-    position = stored.position or 0
-    return Place(stored.event.depth, position - 1 if request.backwards else position, start.until)
-
-
-def _is_before(stored: StoredEvent, end: Place, request: RelationsRequest) -> bool:
-    """Whether an event lies on this side of the place where a page is to end."""
-    place = Place(stored.event.depth, stored.position or 0)
-    return place > end if request.backwards else place <= end
