@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from homeserver.core.relations import REFERENCE, REPLACE, THREAD, may_be_replaced, may_be_thread_root
-from homeserver.services.event_access import SeenEvent, visible
+from homeserver.services.event_access import SeenEvent, visible_in_rooms
 from homeserver.services.ignored_users import ignored_users
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
@@ -178,11 +178,6 @@ class _Reader:
 
     async def _visible(self, children: Collection[Child]) -> dict[int, SeenEvent]:
         """Those of the children that the user may see, by number."""
-        by_room: dict[int, list[StoredEvent]] = {}
-        for stored in (await stored_events.by_nids(self.tx, [child.nid for child in children])).values():
-            by_room.setdefault(stored.room_nid, []).append(stored)
-        return {
-            seen.stored.nid: seen
-            for events in by_room.values()
-            for seen in await visible(self.tx, self.states, self.user_id, events)
-        }
+        stored = await stored_events.by_nids(self.tx, [child.nid for child in children])
+        seen = await visible_in_rooms(self.tx, self.states, self.user_id, stored.values())
+        return {each.stored.nid: each for each in seen}

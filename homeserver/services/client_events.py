@@ -18,7 +18,7 @@ from homeserver.core.events import Event, client_event
 from homeserver.core.requester import Requester
 from homeserver.services.bundled_aggregations import bundle
 from homeserver.services.clock import Clock
-from homeserver.services.event_access import SeenEvent, visible
+from homeserver.services.event_access import SeenEvent, visible_in_rooms
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
 from homeserver.storage.database import Transaction
@@ -165,13 +165,9 @@ class ClientEvents:
             for seen in events
             if seen.membership not in (None, "join") and seen.stored.event.event_id in replaced
         }
-        by_room: dict[int, list[StoredEvent]] = {}
-        for event_id in doubtful & beside.keys():
-            by_room.setdefault(beside[event_id].room_nid, []).append(beside[event_id])
-        for previous in by_room.values():
-            shown = await visible(tx, self._states, user_id, previous)
-            doubtful -= {seen.stored.event.event_id for seen in shown}
-        return doubtful
+        previous = [beside[event_id] for event_id in doubtful & beside.keys()]
+        shown = await visible_in_rooms(tx, self._states, user_id, previous)
+        return doubtful - {seen.stored.event.event_id for seen in shown}
 
     async def _replaced(self, tx: Transaction, events: Sequence[StoredEvent]) -> dict[str, str]:
         """For each state event the ID of the event that it replaced in the room's state."""

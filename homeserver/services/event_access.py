@@ -3,7 +3,7 @@
 Runs inside a unit of work. The state at an event is looked up once for each distinct state map of the list, not once an event.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from homeserver.core import errors
@@ -136,6 +136,22 @@ async def visible(
             after = at.get(stored.state_after) if stored.state_after is not None else None
             seen.append(SeenEvent(stored, (after.membership if after else None) or "leave"))
     return await _without_erased(tx, user_id, seen)
+
+
+async def visible_in_rooms(
+    tx: Transaction,
+    states: RoomStates,
+    user_id: str,
+    events: Iterable[StoredEvent],
+    ignored: Collection[str] = (),
+) -> list[SeenEvent]:
+    """The same for events of several rooms: room by room, those of each in the order given."""
+    by_room: dict[int, list[StoredEvent]] = {}
+    for stored in events:
+        by_room.setdefault(stored.room_nid, []).append(stored)
+    return [
+        seen for of_room in by_room.values() for seen in await visible(tx, states, user_id, of_room, ignored)
+    ]
 
 
 async def _without_erased(tx: Transaction, user_id: str, seen: list[SeenEvent]) -> list[SeenEvent]:

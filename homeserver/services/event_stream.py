@@ -15,7 +15,7 @@ import msgspec
 from homeserver.core.requester import Requester
 from homeserver.core.stream_tokens import stream_token
 from homeserver.services.client_events import ClientEvents
-from homeserver.services.event_access import SeenEvent, access, visible
+from homeserver.services.event_access import access, visible_in_rooms
 from homeserver.services.ignored_users import Unwanted, unwanted_by
 from homeserver.services.notifier import Notifier
 from homeserver.services.reached import check_reached
@@ -23,6 +23,7 @@ from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
 from homeserver.storage import memberships, positions
 from homeserver.storage.database import Database, Transaction
+from homeserver.storage.events import StoredEvent
 
 MAX_TIMEOUT_MS = 10 * 60 * 1000
 MAX_EVENTS = 100
@@ -96,14 +97,8 @@ class EventStream:
         end = position
         if len(found) == MAX_EVENTS:
             end = found[-1].position or position
-        by_room: dict[int, list[stored_events.StoredEvent]] = {}
-        for stored in found:
-            last = until[stored.room_nid]
-            if last is None or (stored.position or 0) <= last:
-                by_room.setdefault(stored.room_nid, []).append(stored)
-        seen: list[SeenEvent] = []
-        for events in by_room.values():
-            seen += await visible(tx, self._states, requester.user_id, events, unwanted.ignored)
+        within = [each for each in found if _is_within(each, until[each.room_nid])]
+        seen = await visible_in_rooms(tx, self._states, requester.user_id, within, unwanted.ignored)
         seen.sort(key=lambda each: each.stored.position or 0)
         return _Batch(await self._events.render(tx, requester, seen), end, topics)
 
@@ -123,3 +118,7 @@ class EventStream:
             if membership.membership != "invite" or unwanted.lets_invite(membership.sender)
         )
         return until, [user_id, *(membership.room_id for membership in joined)]
+
+
+def _is_within(stored: StoredEvent, last: int | None) -> bool:
+    return last is None or (stored.position or 0) <= last

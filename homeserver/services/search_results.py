@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from homeserver.core.errors import MatrixError
 from homeserver.core.events import StateKey
 from homeserver.core.filters import RoomEventFilter
-from homeserver.services.event_access import Access, SeenEvent, access, visible
+from homeserver.services.event_access import Access, SeenEvent, access, visible_in_rooms
 from homeserver.services.ignored_users import ignored_users
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
@@ -83,17 +83,15 @@ class FoundEvents:
         return may
 
     async def _seen(self, nids: Sequence[int]) -> dict[int, SeenEvent]:
-        by_room: dict[str, list[stored_events.StoredEvent]] = {}
-        for stored in (await stored_events.by_nids(self.tx, nids)).values():
-            event = stored.event
-            if self.wanted.allows(event.type, event.sender, event.content):
-                by_room.setdefault(event.room_id, []).append(stored)
-        return {
-            seen.stored.nid: seen
-            for room_id, found in by_room.items()
-            if await self._may_search(room_id)
-            for seen in await visible(self.tx, self.states, self.user_id, found, self.ignored)
-        }
+        found = (await stored_events.by_nids(self.tx, nids)).values()
+        chosen = [
+            stored
+            for stored in found
+            if self.wanted.allows(stored.event.type, stored.event.sender, stored.event.content)
+            and await self._may_search(stored.event.room_id)
+        ]
+        seen = await visible_in_rooms(self.tx, self.states, self.user_id, chosen, self.ignored)
+        return {each.stored.nid: each for each in seen}
 
     async def _may_search(self, room_id: str) -> bool:
         """Whether the user may read the room, and it is not encrypted.
