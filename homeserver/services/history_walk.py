@@ -5,12 +5,12 @@ Runs inside a unit of work: it awaits nothing but `tx`.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from homeserver.core.filters import RoomEventFilter
 from homeserver.core.stream_tokens import Place
 from homeserver.services.event_access import Access, SeenEvent, visible
-from homeserver.services.ignored_users import ignored_users
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
 from homeserver.storage.database import Transaction
@@ -38,19 +38,19 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class HistoryWalker:
-    """Walks through a room's history for one user. wanted: which of its events count."""
+    """Walks through a room's history for one user. wanted: which of its events count. ignored: the users whom the user ignores."""
 
     tx: Transaction
     states: RoomStates
     user_id: str
     may: Access
     wanted: RoomEventFilter
+    ignored: Collection[str]
 
     async def walk(self, start: Place, end: Place | None, limit: int, *, backwards: bool) -> Walk:
         """Up to `limit` events from `start`, and not beyond `end`, that the user may see and wants."""
         if not self.wanted.allows_room(self.may.room.room_id):
             return Walk([], start, True, False)
-        ignored = await ignored_users(self.tx, self.user_id)
         found: list[SeenEvent] = []
         at, is_over, at_end = start, False, False
         for turn in range(MAX_READS):
@@ -66,7 +66,7 @@ class HistoryWalker:
             within = rows if end is None else [row for row in rows if is_before(row, end, backwards)]
             if len(within) < len(rows):
                 is_over, at_end = True, True
-            seen = self._chosen(await visible(self.tx, self.states, self.user_id, within, ignored))
+            seen = self._chosen(await visible(self.tx, self.states, self.user_id, within, self.ignored))
             if len(seen) > missing:
                 seen, is_over, at_end = seen[:missing], False, False
                 at = place_beside(seen[-1].stored, backwards=backwards, until=start.until)

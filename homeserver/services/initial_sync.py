@@ -49,7 +49,8 @@ class _Reading:
         """A room that the user may read, `membership` None for one who only looks in; own: the user's account data for it."""
         reader, room = self.reader, may.room
         until = reader.position if may.until is None else may.until
-        walker = HistoryWalker(reader.tx, reader.states, reader.user_id, may, _EVERYTHING)
+        ignored = reader.unwanted.ignored
+        walker = HistoryWalker(reader.tx, reader.states, reader.user_id, may, _EVERYTHING, ignored)
         walk = await walker.walk(newest_place(until), None, self.limit, backwards=True)
         state = await reader.states.all_events(reader.tx, may.state)
         body: dict[str, Any] = {

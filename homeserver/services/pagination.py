@@ -121,7 +121,7 @@ class Pagination:
             ignored = await ignored_users(tx, requester.user_id)
             seen = await visible_event(tx, self._states, requester.user_id, room_id, event_id, ignored)
             stored = seen.stored
-            reader = HistoryWalker(tx, self._states, requester.user_id, may, wanted)
+            reader = HistoryWalker(tx, self._states, requester.user_id, may, wanted, ignored)
             start = place_beside(stored, backwards=True)
             before = await reader.walk(start, None, most - most // 2, backwards=True)
             after = await reader.walk(place_beside(stored, backwards=False), None, most // 2, backwards=False)
@@ -149,7 +149,8 @@ class Pagination:
         token, start = await self._start(tx, may, request)
         end = await place_of(tx, may.room.room_nid, request.end) if request.end else None
         limit = _limit(request.limit, request.filter)
-        reader = HistoryWalker(tx, self._states, requester.user_id, may, request.filter)
+        ignored = await ignored_users(tx, requester.user_id)
+        reader = HistoryWalker(tx, self._states, requester.user_id, may, request.filter, ignored)
         walk = await reader.walk(start, end, limit, backwards=request.backwards)
         gap = await _gap(tx, may, start, walk) if request.backwards and may.is_joined else None
         answer: dict[str, Any] = {

@@ -165,7 +165,9 @@ class Search:
             for result, event in zip(page.results, rendered, strict=True)
         ]
         if request.context is not None:
-            contexts = ResultContexts(tx, self._states, self._events, requester, request.context)
+            contexts = ResultContexts(
+                tx, self._states, self._events, requester, request.context, events.ignored
+            )
             for body, seen in zip(results, shown, strict=True):
                 body["context"] = await contexts.around(seen, events.access(seen))
         texts = [searched_text(seen.stored.event.type, seen.stored.event.content) for seen in shown]

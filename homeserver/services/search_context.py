@@ -6,7 +6,7 @@ Spec: https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3search
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,18 +37,19 @@ class ContextRequest:
 
 @dataclass(frozen=True, slots=True)
 class ResultContexts:
-    """Reads the contexts of results for one user."""
+    """Reads the contexts of results for one user. ignored: the users whom the user ignores."""
 
     tx: Transaction
     states: RoomStates
     events: ClientEvents
     requester: Requester
     wanted: ContextRequest
+    ignored: Collection[str]
 
     async def around(self, seen: SeenEvent, may: Access) -> dict[str, Any]:
         """The `context` of a result; the events before it stand newest first, as those of /context do."""
         stored = seen.stored
-        walker = HistoryWalker(self.tx, self.states, self.requester.user_id, may, _EVERYTHING)
+        walker = HistoryWalker(self.tx, self.states, self.requester.user_id, may, _EVERYTHING, self.ignored)
         most = min(self.wanted.before_limit, MAX_AROUND), min(self.wanted.after_limit, MAX_AROUND)
         before = await walker.walk(place_beside(stored, backwards=True), None, most[0], backwards=True)
         after = await walker.walk(place_beside(stored, backwards=False), None, most[1], backwards=False)
