@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from homeserver.certificate_names import cover, names_of
 from homeserver.client_hello import LONGEST, protocols_offered
 from homeserver.config import Settings
 
@@ -49,8 +50,7 @@ class Certificate:
 
     def covers(self, host: str) -> bool:
         """Whether the certificate is for `host` (a DNS name or an address literal without brackets)."""
-        parent = "*." + host.partition(".")[2]
-        return any(name in (host, parent) for name in self.names)
+        return cover(self.names, host)
 
 
 class CertificateStore:
@@ -192,16 +192,9 @@ def _describe(path: Path) -> Certificate:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
     except ValueError as error:
         raise TLSError(f"tls_certificate_path: {path} is not a certificate in PEM form ({error})") from None
-    try:
-        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        names: tuple[str, ...] = ()
-    else:
-        addresses = alternative.get_values_for_type(x509.IPAddress)
-        names = (*alternative.get_values_for_type(x509.DNSName), *(str(each) for each in addresses))
     self_signed = certificate.issuer == certificate.subject
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return Certificate(path, names, begin, end, self_signed)
+    return Certificate(path, names_of(certificate), begin, end, self_signed)
 
 
 def certificate_store(settings: Settings) -> CertificateStore:

@@ -6,13 +6,13 @@ Spec: https://spec.matrix.org/v1.19/server-server-api/#tls
 from __future__ import annotations
 
 import datetime
-import ipaddress
 from collections.abc import Iterator
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtensionOID, NameOID
 
+from homeserver.certificate_names import cover, names_of
 from homeserver.doctor.facts import Chain
 from homeserver.doctor.findings import Finding, ok, problem, warning
 
@@ -47,27 +47,6 @@ def is_local_host(host: str) -> bool:
     )
 
 
-def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
-    """The DNS names and addresses that it is for."""
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ()
-    addresses = [str(address) for address in extension.get_values_for_type(x509.IPAddress)]
-    return (*extension.get_values_for_type(x509.DNSName), *addresses)
-
-
-def covers(certificate: x509.Certificate, name: str) -> bool:
-    """Whether it is for this host name or address: by its alternative names alone, a wildcard for one label."""
-    try:
-        wanted = str(ipaddress.ip_address(name))
-    except ValueError:
-        wanted = name.lower().rstrip(".")
-        parent = "*." + wanted.partition(".")[2]
-        return any(each.lower() in (wanted, parent) for each in names_of(certificate))
-    return wanted in names_of(certificate)
-
-
 def common_name(name: x509.Name) -> str:
     """The common name, or all of the name where there is none."""
     found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
@@ -94,13 +73,14 @@ def judge_chain(chain: Chain, tls_name: str, now: datetime.datetime, where: str)
 
 def _name_finding(leaf: x509.Certificate, tls_name: str, where: str) -> Finding:
     looked_at = f"the certificate of {where} is for {tls_name}"
-    if covers(leaf, tls_name):
-        return ok("certificate-name", looked_at, ", ".join(names_of(leaf)))
-    names = ", ".join(names_of(leaf)) or "no name at all (a common name does not count)"
+    names = names_of(leaf)
+    if cover(names, tls_name):
+        return ok("certificate-name", looked_at, ", ".join(names))
+    shown = ", ".join(names) or "no name at all (a common name does not count)"
     return problem(
         "certificate-wrong-name",
         looked_at,
-        f"it is for {names}",
+        f"it is for {shown}",
         f"get a certificate for {tls_name}: other servers ask for that name here, whatever the host is "
         "called (docs/federation.md)",
     )

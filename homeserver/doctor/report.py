@@ -9,7 +9,8 @@ from typing import Any
 from cryptography import x509
 from unpaddedbase64 import encode_base64
 
-from homeserver.doctor.certificates import common_name, covers, fingerprint, names_of
+from homeserver.certificate_names import cover, names_of
+from homeserver.doctor.certificates import common_name, fingerprint
 from homeserver.doctor.examination import Examination
 from homeserver.doctor.facts import Chain, ConnectionFacts, Facts, HTTPAnswer, TLSFacts
 from homeserver.federation.key_responses import InvalidKeys, StoredKeys, parse_server_keys
@@ -114,7 +115,7 @@ def _connection(
         "HasEd25519Key": bool(current),
         "AllEd25519ChecksOK": bool(current),
         "Ed25519Checks": {key_id: {"ValidEd25519": True, "MatchingSignature": True} for key_id in current},
-        "ValidCertificates": chain.trust_code == 0 and covers(chain.certificates[0], seen.tls_name),
+        "ValidCertificates": chain.trust_code == 0 and cover(names_of(chain.certificates[0]), seen.tls_name),
     }
     passed = (
         "MatchingServerName",

@@ -78,7 +78,12 @@ def names_served(writer: asyncio.StreamWriter) -> list[str]:
 
 @pytest.mark.parametrize(
     ("server_name", "host"),
-    [("a.example:8448", "a.example"), ("192.0.2.1", "192.0.2.1"), ("[2001:db8::1]:8448", "2001:db8::1")],
+    [
+        ("a.example:8448", "a.example"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("[2001:db8::1]:8448", "2001:db8::1"),
+        ("[2001:db8:0:0::1]", "2001:db8::1"),
+    ],
 )
 def test_a_self_signed_certificate_is_made_once(tmp_path: Path, server_name: str, host: str) -> None:
     store = certificate_store(settings(tmp_path, server_name))
