@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from homeserver.config import Listener, Settings, load_signing_keys
+from homeserver.config import Settings, load_signing_keys
 from homeserver.doctor import Examination, Examiner, Own, Probes, ProbeSettings
 from homeserver.doctor.examination import LONG_POLL_SECONDS
 from homeserver.federation.addresses import AddressFilter
@@ -45,11 +45,5 @@ def _own(settings: Settings, long_poll_s: float) -> Own:
         settings.media.max_upload_size,
         long_poll_s,
         is_delegated=settings.server.serve_server_wellknown and settings.server_name.port is None,
-        listeners=tuple(map(_local_url, settings.server.listeners)),
+        listeners=tuple(each.local_url for each in settings.server.listeners),
     )
-
-
-def _local_url(listener: Listener) -> str:
-    address = listener.local_address
-    host = f"[{address}]" if ":" in address else address
-    return f"{'https' if listener.tls else 'http'}://{host}:{listener.port}"

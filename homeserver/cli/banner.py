@@ -23,13 +23,6 @@ def lines(settings: Settings) -> list[str]:
     ]
 
 
-def local_url(listener: Listener) -> str:
-    """The listener's address for a program on this machine."""
-    address = listener.local_address
-    host = f"[{address}]" if ":" in address else address
-    return f"{'https' if listener.tls else 'http'}://{host}:{listener.port}"
-
-
 def client_listener(settings: Settings) -> Listener | None:
     """The listener to use from this machine for the client API: a plain one rather than one with TLS."""
     usable = [each for each in settings.server.listeners if "client" in each.resource_names]
@@ -80,7 +73,7 @@ def _reached_at(settings: Settings) -> list[str]:
 
 def _from_here(settings: Settings) -> str:
     listener = client_listener(settings)
-    return f", on this machine {local_url(listener)}" if listener else ""
+    return f", on this machine {listener.local_url}" if listener else ""
 
 
 def _next_steps(settings: Settings) -> list[str]:
@@ -93,7 +86,7 @@ def _next_steps(settings: Settings) -> list[str]:
     else:
         steps.append("create a user: set registration_shared_secret in the configuration, then start again")
     listener = client_listener(settings)
-    address = settings.server.public_baseurl if is_public(settings) or not listener else local_url(listener)
+    address = settings.server.public_baseurl if is_public(settings) or not listener else listener.local_url
     steps.append(f"log in with a client such as Element, homeserver {address}")
     if is_public(settings):
         steps.append("open the room directory (in Element: Explore rooms) and choose the server matrix.org")

@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-from homeserver.cli.banner import client_listener, local_url
+from homeserver.cli.banner import client_listener
 from homeserver.cli.failures import CommandError
 from homeserver.config import Settings
 
@@ -32,7 +32,7 @@ class LocalServer:
             listener = client_listener(settings)
             if listener is None:
                 raise CommandError("no listener serves clients; add the resource client, or give --url")
-            self.base = local_url(listener)
+            self.base = listener.local_url
             context = ssl.create_default_context()
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE

@@ -82,9 +82,11 @@ class Listener(Struct, frozen=True, kw_only=True):
     resources: tuple[Resource, ...] = (Resource(names=("client", "federation")),)
 
     @property
-    def local_address(self) -> str:
-        """Where a program on this machine reaches it."""
-        return next((each for each in self.bind_addresses if each not in ANY_ADDRESS), "127.0.0.1")
+    def local_url(self) -> str:
+        """Where a program on this machine reaches it, without a slash at the end."""
+        address = next((each for each in self.bind_addresses if each not in ANY_ADDRESS), "127.0.0.1")
+        host = f"[{address}]" if ":" in address else address
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
     @property
     def resource_names(self) -> frozenset[str]:
