@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from homeserver.config import Settings, load_signing_keys
 from homeserver.doctor import Examination, Examiner, Own, Probes, ProbeSettings
 from homeserver.doctor.examination import LONG_POLL_SECONDS
@@ -19,14 +21,11 @@ async def examine(
     Raises ConfigError when the signing key cannot be read.
     """
     reachable, own = AddressFilter(), None
-    authorities: tuple[str, ...] = ()
+    authorities: tuple[Path, ...] = ()
     if settings is not None:
         federation = settings.federation
-        authorities = tuple(str(path) for path in federation.federation_custom_ca_list)
-        reachable = AddressFilter(
-            [str(network) for network in federation.federation_ip_range_blocklist],
-            [str(network) for network in federation.ip_range_allowlist],
-        )
+        authorities = federation.federation_custom_ca_list
+        reachable = AddressFilter(federation.federation_ip_range_blocklist, federation.ip_range_allowlist)
         if server_name == settings.server_name:
             own = _own(settings, long_poll_s)
     # Whoever runs the doctor may look wherever this machine can; what others would refuse is a finding.

@@ -115,13 +115,10 @@ def _notaries(settings: Settings) -> list[TrustedKeyServer]:
 def _outbound_settings(settings: Settings, whitelist: frozenset[str] | None) -> OutboundSettings:
     federation = settings.federation
     return OutboundSettings(
-        addresses=AddressFilter(
-            [str(network) for network in federation.federation_ip_range_blocklist],
-            [str(network) for network in federation.ip_range_allowlist],
-        ),
+        addresses=AddressFilter(federation.federation_ip_range_blocklist, federation.ip_range_allowlist),
         domain_whitelist=whitelist,
         verify_certificates=federation.federation_verify_certificates,
-        custom_ca_files=tuple(federation.federation_custom_ca_list),
+        custom_ca_files=federation.federation_custom_ca_list,
         request_timeout=federation.federation.client_timeout / 1000,
     )
 

@@ -70,8 +70,9 @@ def federation_services(base: Base, graph: Graph, people: People, ephemeral: Eph
 
 def _tester(base: Base) -> FederationTester:
     outbound = base.client.settings
-    authorities = tuple(str(path) for path in outbound.custom_ca_files)
-    settings = ProbeSettings(outbound.addresses, authorities, outbound.dns_servers, outbound.well_known_port)
+    settings = ProbeSettings(
+        outbound.addresses, outbound.custom_ca_files, outbound.dns_servers, outbound.well_known_port
+    )
     tester = FederationTester(settings, is_enabled=base.settings.federation.federation_tester)
     base.stack.push_async_callback(tester.stop)
     return tester

@@ -19,10 +19,7 @@ async def push_services(base: Base, graph: Graph) -> list[object]:
     """The pushers, at work, and the list of notifications."""
     settings, database = base.settings, base.database
     federation, push = settings.federation, settings.push.push
-    addresses = AddressFilter(
-        [str(network) for network in federation.ip_range_blocklist],
-        [str(network) for network in federation.ip_range_allowlist],
-    )
+    addresses = AddressFilter(federation.ip_range_blocklist, federation.ip_range_allowlist)
     gateways = PushGateways(base.client.names, addresses, base.client.settings.user_agent)
     base.stack.push_async_callback(gateways.close)
     news = PusherNews(graph.states, push)

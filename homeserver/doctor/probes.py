@@ -8,6 +8,8 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urljoin, urlsplit
 
@@ -31,6 +33,7 @@ from homeserver.federation.addresses import AddressFilter, BlockedAddress
 from homeserver.federation.connector import guarded_connector
 from homeserver.federation.failures import describe
 from homeserver.federation.names import Names, UnresolvedName
+from homeserver.federation.transport import trusting_context
 from homeserver.federation.well_known import MAX_REDIRECTS
 
 CONNECT_SECONDS = 8.0
@@ -48,7 +51,7 @@ class ProbeSettings:
     """
 
     addresses: AddressFilter
-    ca_files: tuple[str, ...] = ()
+    ca_files: tuple[Path, ...] = ()
     dns_servers: tuple[str, ...] = ()
     well_known_port: int = 443
     user_agent: str = "homeserver doctor"
@@ -65,7 +68,7 @@ class Probes:
         """Raises OSError or ssl.SSLError when a custom authority's file cannot be used."""
         self.settings = settings
         self.names = Names(settings.dns_servers)
-        self.trusting = _trusting(settings.ca_files)
+        self._trusting = trusting_context(settings.ca_files)
         self._blind = _blind()
         self._session = aiohttp.ClientSession(
             connector=guarded_connector(self.names, settings.addresses, force_close=True),
@@ -125,7 +128,7 @@ class Probes:
             async with asyncio.timeout(seconds):
                 while True:
                     answer = await self._request(
-                        method, URL(hops[-1], encoded=True), headers, body, tls=self.trusting
+                        method, URL(hops[-1], encoded=True), headers, body, tls=self._trusting
                     )
                     location = answer.headers.get("location")
                     if not follow or answer.status not in (301, 302, 303, 307, 308) or not location:
@@ -216,7 +219,7 @@ class Probes:
                 reader, writer = await asyncio.open_connection(
                     address,
                     port,
-                    ssl=self.trusting if is_secure else None,
+                    ssl=self._trusting if is_secure else None,
                     server_hostname=host if is_secure else None,
                 )
                 try:
@@ -279,17 +282,17 @@ class Probes:
     async def _trust(self, found: ConnectionFacts) -> tuple[int, str]:
         """OpenSSL's verdict on the chain, the name left aside."""
         try:
-            await _shake_hands(found, self.trusting_any_name)
+            await _shake_hands(found, self._trusting_any_name)
         except ssl.SSLCertVerificationError as error:
             return error.verify_code, error.verify_message
         except (OSError, TimeoutError, ValueError) as error:
             return -1, str(error)
         return 0, "ok"
 
-    @property
-    def trusting_any_name(self) -> ssl.SSLContext:
+    @cached_property
+    def _trusting_any_name(self) -> ssl.SSLContext:
         """Checks the chain, not the name: that is judged by itself, so that two faults are two findings."""
-        context = _trusting(self.settings.ca_files)
+        context = trusting_context(self.settings.ca_files)
         context.check_hostname = False
         return context
 
@@ -359,13 +362,6 @@ async def _close(writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(1):
             await writer.wait_closed()
-
-
-def _trusting(ca_files: tuple[str, ...]) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    for path in ca_files:
-        context.load_verify_locations(cafile=path)
-    return context
 
 
 def _blind() -> ssl.SSLContext:

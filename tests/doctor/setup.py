@@ -134,7 +134,7 @@ class Setup:
         """What the doctor says, asked on the server's own machine unless `own` is False."""
         addresses = AddressFilter(allowlist=[f"{SUBNET}.0/24", "::1", "fd00:86::/64"])
         settings = ProbeSettings(
-            AddressFilter(()), (str(self.world.authority.path),), (self.world.dns.address,), WELL_KNOWN_PORT
+            AddressFilter(()), (self.world.authority.path,), (self.world.dns.address,), WELL_KNOWN_PORT
         )
         probes = Probes(settings)
         own = Own(self.keys, self.base_url, 50 * 2**20, long_poll_s=0.2, listeners=self.listeners)

@@ -21,7 +21,7 @@ from tests.support.client import Client, serving
 
 def settings(world: World) -> ProbeSettings:
     addresses = AddressFilter(allowlist=[f"{SUBNET}.0/24"])
-    return ProbeSettings(addresses, (str(world.authority.path),), (world.dns.address,), WELL_KNOWN_PORT)
+    return ProbeSettings(addresses, (world.authority.path,), (world.dns.address,), WELL_KNOWN_PORT)
 
 
 @asynccontextmanager

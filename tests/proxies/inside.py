@@ -140,9 +140,7 @@ async def examine(settings: Settings, long_poll_s: float) -> Examination:
         long_poll_s,
         is_delegated=True,
     )
-    probes = Probes(
-        ProbeSettings(AddressFilter(()), tuple(map(str, settings.federation.federation_custom_ca_list)))
-    )
+    probes = Probes(ProbeSettings(AddressFilter(()), settings.federation.federation_custom_ca_list))
     try:
         return await Examiner(probes, AddressFilter(allowlist=[LOOPBACK]), own).examine("example.org")
     finally:
