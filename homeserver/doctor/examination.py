@@ -54,7 +54,7 @@ from homeserver.federation.discovery import (
     discover,
 )
 from homeserver.federation.own_keys import OwnKeys
-from homeserver.federation.well_known import parse_well_known
+from homeserver.federation.well_known import parse_well_known, well_known_url
 
 MAX_ADDRESSES = 16
 MAX_URL = 2_000
@@ -214,8 +214,7 @@ class Examiner:
                 return SRVAnswer(lookup.records, lookup.error or ("found" if lookup.records else "no record"))
 
     async def _well_known(self, hostname: str, facts: Facts) -> WellKnownAnswer:
-        port = self._probes.settings.well_known_port
-        url = f"https://{hostname}{'' if port == 443 else f':{port}'}/.well-known/matrix/server"
+        url = well_known_url(hostname, self._probes.settings.well_known_port)
         facts.well_known = fetched = await self._probes.fetch(url)
         facts.well_known_reason = fetched.error or ""
         if fetched.answer is not None and fetched.error is None:
@@ -328,8 +327,7 @@ class Examiner:
         name = parse_server_name(made.facts.server_name)
         if name.is_ip_literal and self._own is None:
             return
-        port = self._probes.settings.well_known_port
-        url = f"https://{name.host}{'' if port == 443 else f':{port}'}/.well-known/matrix/client"
+        url = well_known_url(name.host, self._probes.settings.well_known_port, "client")
         fetched = await self._probes.fetch(url)
         base_url = _base_url(fetched) or (self._own.public_baseurl if self._own else None)
         facts = ClientFacts(fetched, _base_url(fetched))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import aiohttp
 from cryptography import x509
@@ -34,7 +34,7 @@ from homeserver.federation.connector import guarded_connector
 from homeserver.federation.failures import describe
 from homeserver.federation.names import Names, UnresolvedName
 from homeserver.federation.transport import trusting_context
-from homeserver.federation.well_known import MAX_REDIRECTS
+from homeserver.federation.well_known import REDIRECTS, NotFollowed, next_hop
 
 CONNECT_SECONDS = 8.0
 ANSWER_SECONDS = 15.0
@@ -131,26 +131,12 @@ class Probes:
                         method, URL(hops[-1], encoded=True), headers, body, tls=self._trusting
                     )
                     location = answer.headers.get("location")
-                    if not follow or answer.status not in (301, 302, 303, 307, 308) or not location:
+                    if not follow or answer.status not in REDIRECTS or not location:
                         return Fetch(url, answer, tuple(hops))
-                    target = urljoin(hops[-1], location)
-                    if target in hops or len(hops) > MAX_REDIRECTS:
-                        return Fetch(
-                            url,
-                            answer,
-                            (*hops, target),
-                            "redirect",
-                            f"redirected in a loop or too often, last to {target:.200}",
-                        )
-                    if urlsplit(target).scheme != "https":
-                        return Fetch(
-                            url,
-                            answer,
-                            (*hops, target),
-                            "redirect",
-                            f"redirected to {target:.200}, which is not HTTPS",
-                        )
-                    hops.append(target)
+                    try:
+                        hops.append(next_hop(hops, location))
+                    except NotFollowed as redirect:
+                        return Fetch(url, answer, tuple(hops), "redirect", redirect.reason)
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
             stage, reason = _failure(error, hops[-1], seconds)
             return Fetch(url, None, tuple(hops), stage, reason)

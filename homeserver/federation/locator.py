@@ -8,7 +8,6 @@ import ssl
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 from yarl import URL
@@ -26,7 +25,15 @@ from homeserver.federation.discovery import (
 )
 from homeserver.federation.failures import describe
 from homeserver.federation.names import Names, UnresolvedName
-from homeserver.federation.well_known import MAX_BODY_BYTES, MAX_REDIRECTS, WellKnownCache, parse_well_known
+from homeserver.federation.well_known import (
+    MAX_BODY_BYTES,
+    REDIRECTS,
+    NotFollowed,
+    WellKnownCache,
+    next_hop,
+    parse_well_known,
+    well_known_url,
+)
 
 DESTINATION_LIFETIME = 300.0
 WELL_KNOWN_TIMEOUT = 15.0
@@ -146,39 +153,24 @@ class Locator:
         return self._well_known.succeed(hostname, delegated, headers, self._clock())
 
     async def _fetch(self, hostname: str) -> tuple[str, dict[str, str]]:
-        """Follow redirects to a valid answer. The connector checks the address at each hop.
-
-        A redirect to plain HTTP is not followed: the certificates are what makes the delegation trustworthy.
-        """
-        port = "" if self._port == 443 else f":{self._port}"
-        url = f"https://{hostname}{port}/.well-known/matrix/server"
-        seen: set[str] = set()
+        """Follow redirects to a valid answer. The connector checks the address at each hop."""
+        hops = [well_known_url(hostname, self._port)]
         try:
             while True:
-                if url in seen or len(seen) > MAX_REDIRECTS:
-                    raise _WellKnownFailure(
-                        f"redirected in a loop or too often, last to {url:.200}", temporary=False
-                    )
-                seen.add(url)
-                async with self._session.get(URL(url), ssl=self._tls, allow_redirects=False) as response:
-                    if response.status in (301, 302, 303, 307, 308):
-                        url = _redirect(url, response.headers.get("Location"))
-                        continue
-                    return await _read(response)
+                async with self._session.get(URL(hops[-1]), ssl=self._tls, allow_redirects=False) as response:
+                    if response.status not in REDIRECTS:
+                        return await _read(response)
+                    location = response.headers.get("Location")
+                    if not location:
+                        raise _WellKnownFailure("redirected without a Location", temporary=False)
+                    hops.append(next_hop(hops, location))
+        except NotFollowed as redirect:
+            raise _WellKnownFailure(redirect.reason, temporary=False) from redirect
         except aiohttp.ClientConnectorError as error:
             _, reason = describe(error, f"{error.host} port {error.port}", error.host)
             raise _WellKnownFailure(reason, temporary=True) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _WellKnownFailure(str(error) or type(error).__name__, temporary=True) from error
-
-
-def _redirect(url: str, location: str | None) -> str:
-    if not location:
-        raise _WellKnownFailure("redirected without a Location", temporary=False)
-    target = urljoin(url, location)
-    if urlsplit(target).scheme != "https":
-        raise _WellKnownFailure(f"redirected to {target:.200}, which is not HTTPS", temporary=False)
-    return target
 
 
 async def _read(response: aiohttp.ClientResponse) -> tuple[str, dict[str, str]]:

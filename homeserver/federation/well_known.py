@@ -1,5 +1,5 @@
-"""`/.well-known/matrix/server`: what an answer says and how long it may be believed. Pure; `locator` does the
-IO.
+"""`/.well-known/matrix/server`: where it is, which redirects are followed, what an answer says and how long it may be
+believed. Pure; `locator` does the IO.
 
 Spec: https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver
 """
@@ -7,9 +7,10 @@ Spec: https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from urllib.parse import urljoin, urlsplit
 
 from homeserver.core.canonical_json import CanonicalJSONError, decode_json
 from homeserver.core.identifiers import is_valid_server_name
@@ -17,6 +18,7 @@ from homeserver.federation.discovery import WellKnownAnswer
 
 MAX_BODY_BYTES = 50 * 1024
 MAX_REDIRECTS = 5
+REDIRECTS = frozenset((301, 302, 303, 307, 308))
 
 # Seconds. "The recommended sensible default is 24 hours. Servers should additionally impose a maximum cache
 # time for responses: 48 hours is recommended. Errors are recommended to be cached for up to an hour, and
@@ -26,6 +28,34 @@ MAX_LIFETIME = 48 * 3600.0
 MIN_LIFETIME = 5 * 60.0  # whatever the headers say: discovery runs for every new connection
 FIRST_ERROR_LIFETIME = 60.0
 MAX_ERROR_LIFETIME = 3600.0
+
+
+class NotFollowed(ValueError):
+    """A redirect to where nobody goes. `reason` is for people."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def well_known_url(hostname: str, port: int = 443, name: str = "server") -> str:
+    """Where a host (an IPv6 address without brackets) has it. name: `server`, or `client` for what clients look for."""
+    host = f"[{hostname}]" if ":" in hostname else hostname
+    return f"https://{host}{'' if port == 443 else f':{port}'}/.well-known/matrix/{name}"
+
+
+def next_hop(hops: Sequence[str], location: str) -> str:
+    """The URL that the last of these redirects to; each was asked for, in this order.
+
+    A redirect to plain HTTP is not followed: the certificates are what makes the delegation trustworthy. Raises NotFollowed, and
+    ValueError for a `location` that is no URL.
+    """
+    target = urljoin(hops[-1], location)
+    if urlsplit(target).scheme != "https":
+        raise NotFollowed(f"redirected to {target:.200}, which is not HTTPS")
+    if target in hops or len(hops) > MAX_REDIRECTS:
+        raise NotFollowed(f"redirected in a loop or too often, last to {target:.200}")
+    return target
 
 
 def parse_well_known(body: bytes) -> str:

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from homeserver.federation.discovery import Step
-from homeserver.federation.well_known import WellKnownCache, lifetime, parse_well_known
+from homeserver.federation.well_known import WellKnownCache, lifetime, parse_well_known, well_known_url
 from tests.federation.world import WELL_KNOWN_PORT, World
 
 PATH = "/.well-known/matrix/server"
@@ -35,6 +35,12 @@ HOUR = 3600.0
 )
 def test_lifetime(headers: dict[str, str], seconds: float) -> None:
     assert lifetime(headers, NOW) == seconds
+
+
+def test_where_it_is() -> None:
+    assert well_known_url("example.org") == "https://example.org/.well-known/matrix/server"
+    assert well_known_url("example.org", 4430) == "https://example.org:4430/.well-known/matrix/server"
+    assert well_known_url("2001:db8::1", name="client") == "https://[2001:db8::1]/.well-known/matrix/client"
 
 
 @pytest.mark.parametrize(
