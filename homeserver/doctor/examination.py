@@ -177,22 +177,15 @@ class Examiner:
             question = next(steps)
             while True:
                 answer = await self._answer(question, facts)
-                if (
-                    self._own
-                    and self._own.is_delegated
-                    and isinstance(answer, WellKnownAnswer)
-                    and not answer.delegated
-                    and facts.well_known
-                ):
+                if facts.well_known and not facts.delegated and self._own and self._own.is_delegated:
                     findings = await self._undelegated(facts, facts.well_known)
                     made.sections.append(Section(DELEGATION, findings))
                     return None
                 question = steps.send(answer)
         except StopIteration as finished:
             found = finished.value
-            facts.steps = found.steps
         except DiscoveryError as error:
-            facts.discovery_error, facts.steps = error.reason, error.steps
+            facts.discovery_error = error.reason
         if facts.srv and facts.srv[-1].records and facts.srv[-1].name.startswith(NEW_SERVICE):
             facts.old_srv = await self._probes.srv(facts.srv[-1].name.replace(NEW_SERVICE, OLD_SERVICE, 1))
         hosts = dict.fromkeys(candidate.host for candidate in found.candidates) if found else {}
@@ -237,7 +230,7 @@ class Examiner:
         wanted = [
             ConnectionFacts(host, each, port, host, url.netloc) for each in lookup.values[:MAX_ADDRESSES]
         ]
-        looks = [replace(await self._probes.connect(each), seen_at_ms=now_ms()) for each in wanted]
+        looks = await asyncio.gather(*map(self._reach, wanted))
         findings += judge_connections(looks, facts.server_name, None)
         if worst(findings) is not Level.PROBLEM:
             findings += judge_missing_delegation(fetched, facts.well_known_reason)
@@ -268,7 +261,7 @@ class Examiner:
             for candidate in found.candidates
             for address in self._addresses_of(facts, candidate)
         ]
-        facts.connections = list(await asyncio.gather(*(self._look(each) for each in wanted[:MAX_ADDRESSES])))
+        facts.connections = list(await asyncio.gather(*map(self._look, wanted[:MAX_ADDRESSES])))
         known = self._own.known if self._own else None
         findings = judge_connections(facts.connections, facts.server_name, known)
         made.sections.append(Section(CONNECTION, list(findings)))
@@ -276,10 +269,13 @@ class Examiner:
     def _addresses_of(self, facts: Facts, candidate: Candidate) -> Iterable[str]:
         return next(each.values for each in facts.hosts[candidate.host] if each.kind == "addresses")
 
+    async def _reach(self, wanted: ConnectionFacts) -> ConnectionFacts:
+        return replace(await self._probes.connect(wanted), seen_at_ms=now_ms())
+
     async def _look(self, wanted: ConnectionFacts) -> ConnectionFacts:
-        seen = await self._probes.connect(wanted)
+        seen = await self._reach(wanted)
         if seen.tls is None or seen.tls.chain is None:
-            return replace(seen, seen_at_ms=now_ms())
+            return seen
         version = await self._probes.ask(seen, VERSION)
         keys = await self._probes.ask(seen, KEYS) if version.answer is not None else None
         return replace(seen, version=version, keys=keys, seen_at_ms=now_ms())
@@ -288,21 +284,17 @@ class Examiner:
 
     async def _arrivals(self, made: Examination) -> None:
         """Requests of our own through the first address that works."""
-        line = next(
-            (each for each in made.facts.connections if each.keys is not None and each.keys.answer), None
+        found = next(
+            ((each, each.keys.answer) for each in made.facts.connections if each.keys and each.keys.answer),
+            None,
         )
-        if (
-            self._own is None
-            or line is None
-            or not line.keys
-            or not line.keys.answer
-            or not isinstance(line.keys.answer.json, dict)
-            or "verify_keys" not in line.keys.answer.json
-            or any(
-                each.code == KEYS_NOT_ON_DISK for each in made.findings
-            )  # then no probe of ours is believed
-        ):
+        if self._own is None or found is None:
             return
+        line, keys = found
+        if not isinstance(keys.json, dict) or "verify_keys" not in keys.json:
+            return
+        if any(each.code == KEYS_NOT_ON_DISK for each in made.findings):
+            return  # then no probe of ours is believed
         for what, tail in echo.PROBES:
             made.facts.echoes.append(await self._echo(self._own.keys, line, what, echo.ECHO + tail))
             if made.facts.echoes[0].arrived is None:
@@ -334,7 +326,6 @@ class Examiner:
         is_known_broken = base_url is not None and self._is_known_broken(made, base_url)
         if base_url is not None and not is_known_broken:
             facts = await self._through(base_url.rstrip("/"), facts)
-        made.facts.client = facts
         section = Section(CLIENTS, list(judge_clients(facts)))
         if is_known_broken:
             section.add(

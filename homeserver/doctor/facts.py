@@ -8,7 +8,6 @@ from typing import Any
 
 from cryptography import x509
 
-from homeserver.federation.discovery import Step
 from homeserver.federation.names import SRVRecord
 
 
@@ -43,11 +42,6 @@ class HTTPAnswer:
     headers: Mapping[str, str]
     body: bytes
     json: Any = None
-
-    @property
-    def content_type(self) -> str:
-        """The media type alone."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     @property
     def server(self) -> str:
@@ -169,7 +163,6 @@ class Facts:
     well_known: Fetch | None = None
     delegated: str | None = None
     well_known_reason: str = ""
-    steps: tuple[Step, ...] = ()
     discovery_error: str | None = None
     srv: list[SRVLookup] = field(default_factory=list)
     old_srv: SRVLookup | None = None
@@ -177,4 +170,3 @@ class Facts:
     hosts: dict[str, list[Lookup]] = field(default_factory=dict)
     connections: list[ConnectionFacts] = field(default_factory=list)
     echoes: list[Echo] = field(default_factory=list)
-    client: ClientFacts | None = None

@@ -41,34 +41,31 @@ def judge_connections(
     connections: Sequence[ConnectionFacts], server_name: str, known: Known | None
 ) -> Iterator[Finding]:
     """Findings on every address, as far as each was asked. What is the same of several addresses of a host is told once."""
-    working = [each for each in connections if each.tcp_error is None]
+    working = sum(each.tcp_error is None for each in connections)
+
+    def judged(seen: ConnectionFacts, where: str) -> tuple[Finding, ...]:
+        others_work = working > (seen.tcp_error is None)
+        return tuple(_judge_connection(seen, server_name, known, others_work=others_work, where=where))
+
     alike: dict[tuple[Finding, ...], list[ConnectionFacts]] = {}
-    others = {id(each): any(one is not each for one in working) for each in connections}
     for seen in connections:
-        findings = judge_connection(
-            seen, server_name, known, others_work=others[id(seen)], where=f"@ {seen.host} port {seen.port}"
-        )
-        alike.setdefault(tuple(findings), []).append(seen)
+        alike.setdefault(judged(seen, f"@ {seen.host} port {seen.port}"), []).append(seen)
     for group in alike.values():
         first = group[0]
-        where = f"{' and '.join(each.where for each in group)} ({first.host})"
-        yield from judge_connection(first, server_name, known, others_work=others[id(first)], where=where)
+        yield from judged(first, f"{' and '.join(each.where for each in group)} ({first.host})")
 
 
-def judge_connection(
+def _judge_connection(
     seen: ConnectionFacts, server_name: str, known: Known | None, *, others_work: bool, where: str
 ) -> Iterator[Finding]:
     """Findings on one address. others_work: another address of the server can be reached; where: what to call it."""
-    yield from judge_secure_connection(seen, others_work=others_work, where=where)
+    yield from _secure_connection(seen, where, others_work=others_work)
     if seen.version is not None:
         yield from _http_findings(seen, server_name, known, where)
 
 
-def judge_secure_connection(
-    seen: ConnectionFacts, *, others_work: bool, where: str = ""
-) -> Iterator[Finding]:
-    """Findings on TCP, TLS and the certificates. where: what to call the address, if not by itself and its host."""
-    where = where or f"{seen.where} ({seen.host})"
+def _secure_connection(seen: ConnectionFacts, where: str, *, others_work: bool) -> Iterator[Finding]:
+    """Findings on TCP, TLS and the certificates."""
     if seen.tcp_error is not None:
         yield _tcp_finding(seen, seen.tcp_error, where, others_work=others_work)
         return
