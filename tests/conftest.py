@@ -1,4 +1,4 @@
-"""What holds for every test: with CI=true nothing is skipped, and what tests measure stands at the end of the log.
+"""What holds for every test: none hangs for ever, with CI=true none is skipped, and what they measure stands at the end of the log.
 
 A test tells what it has measured with `record_property("figure", "the join took 2.1 s")`.
 """
@@ -8,7 +8,16 @@ from collections.abc import Generator
 
 import pytest
 
+from tests.support.hanging import ended_if_it_hangs
+
 IN_CI = os.environ.get("CI") == "true"
+STANDARD_ERROR = pytest.StashKey[int]()
+"""As it was before pytest captures it."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Nothing is captured yet."""
+    config.stash[STANDARD_ERROR] = os.dup(2)
 
 
 def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
@@ -17,6 +26,13 @@ def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         report.outcome = "failed"
         report.longrepr = f"With CI=true nothing may be skipped, and this was. {reason}"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that hangs is a failure that says where it waited."""
+    with ended_if_it_hangs(item.nodeid, item.config.stash[STANDARD_ERROR]):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -122,7 +122,8 @@ def _force() -> None:
 
 async def _close(server: Running) -> int:
     try:
-        await asyncio.wait_for(server.close(), CLOSE_SECONDS)
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await server.close()
     except TimeoutError:
         logger.warning("Stopped, though something did not end within %s s", CLOSE_SECONDS)
         return EXIT_FAILURE

@@ -55,7 +55,8 @@ class BackgroundWork:
     async def _run(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self._every_s)
+                async with asyncio.timeout(self._every_s):
+                    await self._woken.wait()
             await asyncio.sleep(self._gather_s)
             self._woken.clear()
             try:

@@ -151,16 +151,14 @@ class Notifier:
         for name in names:
             self._topics.setdefault(name, _Topic()).waiters.add(waiter)
         try:
-            await asyncio.wait_for(waiter, timeout_ms / 1000)
-        except TimeoutError:
-            return False
+            woken, _ = await asyncio.wait({waiter}, timeout=timeout_ms / 1000)
         finally:
             for name in names:
                 topic = self._topics[name]
                 topic.waiters.discard(waiter)
                 if not topic.waiters and topic.changed <= self._forgotten:
                     del self._topics[name]
-        return True
+        return bool(woken)
 
     def _forget(self) -> None:
         """Forget the half of the topics that changed longest ago, but for those that somebody waits for."""

@@ -90,3 +90,15 @@ async def test_it_looks_once_in_a_while(pile: Pile) -> None:
     pile.left = 1
     await until(lambda: pile.done == 2)
     await work.stop()
+
+
+@pytest.mark.parametrize("turns", range(8))
+@pytest.mark.parametrize("every_s", [None, 60.0])
+async def test_it_can_be_stopped_at_any_moment(pile: Pile, every_s: float | None, turns: int) -> None:
+    work = BackgroundWork("test", pile.piece, every_s=every_s)
+    pile.left = 2
+    work.start()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await work.stop()
