@@ -37,7 +37,6 @@ class Graph:
     received: ReceivedEvents
     gaps: EventGaps
     client_events: ClientEvents
-    joining: JoinsInProgress
     joins: RemoteJoins
     outside: OutsideRooms
     inbox: RoomInbox
@@ -79,7 +78,6 @@ def build_graph(base: Base) -> Graph:
         received,
         gaps,
         ClientEvents(states, now_ms),
-        joining,
         RemoteJoins(database, client, received, imports, joining, identity, now_ms),
         outside,
         RoomInbox(database, states, received, intake, joining, outside_events, server_name),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ from homeserver.http import (
     PeerLimits,
     RateLimiter,
     Request,
+    Services,
     TrustedProxies,
     build_application,
     make_runner,
@@ -36,7 +37,9 @@ from homeserver.tls import CertificateStore
 async def listen(base: Base, services: list[object], certificates: CertificateStore | None) -> None:
     """Open the listeners. Raises OSError when a port is in use."""
     endpoints = [*client_api.ENDPOINTS, *federation_api.ENDPOINTS, *admin_api.ENDPOINTS, *web.ENDPOINTS]
-    authenticators = _authenticators(base, services)
+    found = Services(services)
+    authenticators = _authenticators(base, found)
+    note_refusal = _noting_refusals(found.find(InboundErrors))
     settings = base.settings.rate_limits
     limits = RateLimiter(_rate_limits(settings), PeerLimits(settings.rc_federation))
     for listener in base.settings.server.listeners:
@@ -46,7 +49,7 @@ async def listen(base: Base, services: list[object], certificates: CertificateSt
             authenticators,
             limits,
             resources=listener.resource_names,
-            on_refusal=_noting_refusals(services),
+            on_refusal=note_refusal,
             proxies=TrustedProxies(map(str, listener.trusted_proxies)) if listener.x_forwarded else None,
         )
         runner = make_runner(application)
@@ -86,9 +89,8 @@ def _rate_limits(settings: RateLimitSettings) -> dict[str, RateLimit]:
     return found
 
 
-def _noting_refusals(services: Iterable[object]) -> Callable[[Request], None]:
+def _noting_refusals(inbound_errors: InboundErrors) -> Callable[[Request], None]:
     """Notes what is refused to other servers: to those that signed, and to those that say that they did."""
-    inbound_errors = next(service for service in services if isinstance(service, InboundErrors))
 
     def note(request: Request) -> None:
         if request.refusal is None:
@@ -101,9 +103,8 @@ def _noting_refusals(services: Iterable[object]) -> Callable[[Request], None]:
     return note
 
 
-def _authenticators(base: Base, services: Iterable[object]) -> Authenticators:
-    sessions = next(service for service in services if isinstance(service, Sessions))
-    last_seen = next(service for service in services if isinstance(service, LastSeen))
+def _authenticators(base: Base, services: Services) -> Authenticators:
+    sessions, last_seen = services.find(Sessions), services.find(LastSeen)
     inbound = RequestAuthenticator(base.identity.server_name, base.key_ring, base.whitelist, clock=now_ms)
 
     async def access_token(token: str, request: Request, /) -> Requester:

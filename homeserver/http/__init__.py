@@ -4,7 +4,7 @@ cases.
 
 from homeserver.http.application import build_application, make_runner
 from homeserver.http.authentication import Authenticators
-from homeserver.http.binding import BindingError
+from homeserver.http.binding import BindingError, Services
 from homeserver.http.endpoint import (
     ACCESS_TOKEN,
     NO_AUTH,
@@ -36,6 +36,7 @@ __all__ = [
     "RawJSON",
     "Request",
     "Response",
+    "Services",
     "TrustedProxies",
     "build_application",
     "endpoint",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -13,6 +13,8 @@ from homeserver.core.errors import not_json
 from homeserver.http.decoding import CLIENT_DEPTH, QueryDecoder, convert_body, decode_content
 from homeserver.http.endpoint import Auth, Endpoint
 from homeserver.http.request import Request
+
+T = TypeVar("T")
 
 
 class BindingError(Exception):
@@ -23,19 +25,20 @@ class Services:
     """The objects that handlers can ask for, found by class or base class."""
 
     def __init__(self, services: Iterable[object]) -> None:
-        self._by_class: dict[type, list[object]] = {}
+        self._by_class: dict[type, list[Any]] = {}
         for service in services:
             for cls in type(service).__mro__[:-1]:
                 self._by_class.setdefault(cls, []).append(service)
 
-    def find(self, cls: Any) -> object:
+    def find(self, cls: type[T]) -> T:
         """Raises BindingError unless exactly one service is of this class."""
         found = self._by_class.get(cls, [])
         if len(found) != 1:
             raise BindingError(
                 f"{len(found)} services are a {getattr(cls, '__name__', cls)}; exactly one is needed"
             )
-        return found[0]
+        service: T = found[0]
+        return service
 
 
 class BoundEndpoint:
