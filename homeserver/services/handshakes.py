@@ -22,6 +22,7 @@ from homeserver.federation.errors import FederationError
 from homeserver.federation.remote.membership import MembershipTemplate
 from homeserver.services.clock import Clock
 from homeserver.services.identity import Identity
+from homeserver.services.imported_state import BadState
 
 MAX_SERVERS = 20
 ENOUGH_REFUSALS = 3
@@ -60,6 +61,11 @@ class Attempt:
     def may_work_later(self) -> bool:
         """Whether the server did not answer, or says that it cannot now."""
         return self.answer.temporary if self.answer else self.failure == NO_ANSWER
+
+    def failed(self, error: FederationError | HandshakeRefused | BadState) -> None:
+        """Note why it came no further."""
+        self.failure = error.reason
+        self.answer = error if isinstance(error, FederationError) else None
 
     def __str__(self) -> str:
         if self.answer:

@@ -129,10 +129,8 @@ class RemoteJoins:
                 progress = asyncio.create_task(_log_progress(attempt, room_id))
                 try:
                     await self._join_through(attempt, user_id, room_id, content)
-                except FederationError as error:
-                    attempt.failure, attempt.answer = error.reason, error
-                except (HandshakeRefused, BadState) as error:
-                    attempt.failure = error.reason
+                except (FederationError, HandshakeRefused, BadState) as error:
+                    attempt.failed(error)
                 else:
                     taken = time.monotonic() - attempt.started
                     log.info("%s joined %s through %s in %.1f s", user_id, room_id, server, taken)

@@ -149,10 +149,8 @@ class RemoteMemberships:
             try:
                 async with asyncio.timeout(KNOCK_TIMEOUT_S):
                     event, told = await self._knock_through(attempt, user_id, room_id, content)
-            except FederationError as error:
-                attempt.failure, attempt.answer = error.reason, error
-            except HandshakeRefused as error:
-                attempt.failure = error.reason
+            except (FederationError, HandshakeRefused) as error:
+                attempt.failed(error)
             except TimeoutError:
                 attempt.failure = f"no answer within {KNOCK_TIMEOUT_S:g} s"
             else:
@@ -211,10 +209,8 @@ class RemoteMemberships:
                     attempts.append(attempt)
                     try:
                         return _Left(await self._leave_through(attempt, record, content), False)
-                    except FederationError as error:
-                        attempt.failure, attempt.answer = error.reason, error
-                    except HandshakeRefused as error:
-                        attempt.failure = error.reason
+                    except (FederationError, HandshakeRefused) as error:
+                        attempt.failed(error)
         except TimeoutError:
             pass
         tried = "; ".join(str(attempt) for attempt in attempts) or "no server of the room is known"
