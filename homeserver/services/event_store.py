@@ -56,18 +56,19 @@ def as_kept(event: Event, known: StoredEvent | None) -> Event:
     return event
 
 
-async def place(tx: Transaction, room_nid: int, events: Sequence[NewEvent]) -> dict[str, int]:
-    """Store events of a room with their place in the graph; returns their numbers by event ID."""
+async def place(tx: Transaction, room_nid: int, events: Sequence[NewEvent]) -> dict[str, StoredEvent]:
+    """Store events of a room with their place in the graph; returns them as they are stored, by event ID."""
     nids = await stored_events.place_many(tx, room_nid, events)
-    shown = [
-        stored_events.as_stored(new, nids[new.event.event_id], room_nid)
+    stored = {
+        event_id: stored_events.as_stored(new, nids[event_id], room_nid)
         for new in events
-        if new.status is EventStatus.ACCEPTED and new.event.event_id in nids
-    ]
+        if (event_id := new.event.event_id) in nids
+    }
+    shown = [each for each in stored.values() if each.status is EventStatus.ACCEPTED]
     if shown:
         for beside in BESIDE:
             await beside.add(tx, shown)
-    return nids
+    return stored
 
 
 async def apply_redaction(tx: Transaction, target: StoredEvent, redaction_event_id: str) -> None:

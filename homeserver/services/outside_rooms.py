@@ -14,7 +14,7 @@ from homeserver.services.room_writes import RoomWrites
 from homeserver.storage import events as stored_events
 from homeserver.storage import memberships, out_of_room, positions, rooms, untold_leaves
 from homeserver.storage.database import Transaction
-from homeserver.storage.events import EventStatus, StoredEvent
+from homeserver.storage.events import NewEvent
 from homeserver.storage.out_of_room import OutOfRoom
 from homeserver.storage.untold_leaves import UntoldLeave
 
@@ -123,7 +123,7 @@ async def _put(
     user_id = user_id or event.state_key or event.sender
     position = await positions.take(tx)
     await out_of_room.put(tx, OutOfRoom(user_id, event.room_id, membership, event, told, via, position))
-    arrived = (StoredEvent(event, 0, 0, position, EventStatus.ACCEPTED, None, None, None, None),)
+    arrived = (stored_events.as_stored(NewEvent(event, position), 0, 0),)
     arrivals = (Arrival(None, EMPTY, EMPTY, arrived),) if membership == "invite" else ()
     users = frozenset({user_id})
     return Committed(position, users=users, arrivals=arrivals, read=frozenset() if arrivals else users)

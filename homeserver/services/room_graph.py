@@ -209,7 +209,7 @@ class GraphWriter:
         placed = [
             replace(new, position=position) for position, new in enumerate(self._added.values(), start=first)
         ]
-        nids = await event_store.place(tx, room.room_nid, placed)
+        stored = await event_store.place(tx, room.room_nid, placed)
         await rooms.change_forward_extremities(
             tx,
             room.room_nid,
@@ -221,8 +221,10 @@ class GraphWriter:
         )
         users, moved = await self._move_state(room.current_state, last)
         hidden = await apply_redactions(tx, self._states, placed, may_be_waited_for=self._received)
-        destinations, expels = await deliver(tx, self._server_name, await self._deliveries(last, nids, moved))
-        shown = _shown(placed, nids, room, hidden)
+        destinations, expels = await deliver(
+            tx, self._server_name, await self._deliveries(last, stored, moved)
+        )
+        shown = _shown(stored, hidden)
         arrival = Arrival(self.room, room.current_state, self.current_state, shown, moved.newcomers)
         this = frozenset({room.room_id})
         many_ends = this if expels or len(self._ends) > MANY_ENDS else frozenset()
@@ -410,15 +412,16 @@ class GraphWriter:
             changes.append(memberships.Change(user_id, membership, new or "", sender))
         return ours, await memberships.apply(self._tx, self.room.room_nid, changes, position)
 
-    async def _deliveries(self, position: int, nids: Mapping[str, int], moved: MembersMoved) -> Deliveries:
+    async def _deliveries(
+        self, position: int, new: Mapping[str, StoredEvent], moved: MembersMoved
+    ) -> Deliveries:
         """What was done, for those who send it to others."""
-        old = {event_id: stored.nid for event_id in self._ends if (stored := self._read.get(event_id))}
+        old = {event_id: stored for event_id in self._ends if (stored := self._read.get(event_id))}
+        nids = {event_id: stored.nid for event_id, stored in {**old, **new}.items()}
         ends = {event_id: end.event for event_id, end in self._ends.items()}
         asked = self._added if moved.gone else self._relayed
         told = {event_id: await self._told_besides(self._added[event_id]) for event_id in asked}
-        return Deliveries(
-            self.room.room_nid, position, self._added, {**old, **nids}, self._relayed, ends, moved, told
-        )
+        return Deliveries(self.room.room_nid, position, self._added, nids, self._relayed, ends, moved, told)
 
     async def _told_besides(self, new: NewEvent) -> frozenset[str]:
         """The server of a user whose invite, knock or membership an event ends: it need not be in the room to be told."""
@@ -432,14 +435,10 @@ class GraphWriter:
         return frozenset({server}) if is_valid_server_name(server) else frozenset()
 
 
-def _shown(
-    placed: Iterable[NewEvent], nids: Mapping[str, int], room: Room, hidden: Collection[str]
-) -> tuple[StoredEvent, ...]:
+def _shown(new: Mapping[str, StoredEvent], hidden: Collection[str]) -> tuple[StoredEvent, ...]:
     """Those of the new events that clients are shown as they came."""
     return tuple(
-        stored_events.as_stored(new, nids[event_id], room.room_nid)
-        for new in placed
-        if (event_id := new.event.event_id) in nids
-        and event_id not in hidden
-        and new.status is EventStatus.ACCEPTED
+        stored
+        for event_id, stored in new.items()
+        if event_id not in hidden and stored.status is EventStatus.ACCEPTED
     )
