@@ -70,8 +70,7 @@ class Devices:
         """Remove devices, with their tokens and all else that goes with them. Those that there are not need no removal."""
         known = [device_id for device_id in device_ids if "\0" not in device_id]
         await self._database.write(lambda tx: self._remove(tx, user_id, known))
-        for device_id in known:
-            self._sessions.end(user_id, device_id)
+        self._sessions.end(user_id)
 
     async def log_out(self, requester: Requester) -> None:
         """End the session of a request: its token, and the device."""

@@ -88,7 +88,7 @@ class Sessions:
             await self._store(tx, issued, session_expires, now)
 
         await self._database.write(work)
-        self.forget(new.user_id, device_id)
+        self.forget(new.user_id)
         return issued
 
     async def refresh(self, token: str) -> Session:
@@ -122,7 +122,7 @@ class Sessions:
             return issued
 
         issued = await self._database.write(work)
-        self.forget(issued.user_id, issued.device_id)
+        self.forget(issued.user_id)
         return issued
 
     def _issue(
@@ -214,23 +214,18 @@ class Sessions:
         await self._database.write(
             lambda tx: _used(tx, owner.user_id, device_id, token_id, owner.replaced_refresh_token_id)
         )
-        self.forget(owner.user_id, device_id)
+        self.forget(owner.user_id)
 
-    def end(self, user_id: str, device_id: str | None = None) -> None:
+    def end(self, user_id: str) -> None:
         """Sessions of a user have ended, or changed what they may do: forget them, and let what they wait for end."""
-        self.forget(user_id, device_id)
+        self.forget(user_id)
         for told in self.on_end:
             told(user_id)
 
-    def forget(self, user_id: str, device_id: str | None = None) -> None:
-        """Drop what is remembered of a user's device, or of all that is the user's: something has changed."""
+    def forget(self, user_id: str) -> None:
+        """Drop what is remembered of a user's sessions: something has changed. Those that go on are looked up again."""
         self._generation += 1
-        gone = [
-            hashed
-            for hashed, (owner, _, _) in self._cache.items()
-            if owner.user_id == user_id and (device_id is None or owner.device_id == device_id)
-        ]
-        for hashed in gone:
+        for hashed in [hashed for hashed, (owner, _, _) in self._cache.items() if owner.user_id == user_id]:
             del self._cache[hashed]
 
 
