@@ -13,8 +13,9 @@ from homeserver.client_api.answers import session_answer
 from homeserver.core.errors import missing_param, unknown
 from homeserver.http import NO_AUTH, Request, endpoint
 from homeserver.services.last_seen import LastSeen
-from homeserver.services.login import ClientDevice, Login
+from homeserver.services.login import Login
 from homeserver.services.login_tokens import LoginTokens
+from homeserver.services.sessions import ClientDevice
 from homeserver.services.user_identifiers import PASSWORD, UserIdentifier, named_user
 
 TOKEN = "m.login.token"

@@ -13,6 +13,7 @@ from homeserver.client_api.answers import session_answer
 from homeserver.http import NO_AUTH, Request, endpoint
 from homeserver.services.last_seen import LastSeen
 from homeserver.services.registration import NewUser, Registered, Registration
+from homeserver.services.sessions import ClientDevice
 from homeserver.services.third_party_identifiers import EmailRequest, PhoneRequest, ThirdPartyIdentifiers
 
 
@@ -60,10 +61,12 @@ async def register(
     user = NewUser(
         username=body.username,
         password=body.password,
-        device_id=body.device_id,
-        device_name=body.initial_device_display_name,
+        device=ClientDevice(
+            device_id=body.device_id,
+            name=body.initial_device_display_name,
+            refreshable=body.refresh_token,
+        ),
         inhibit_login=body.inhibit_login,
-        refreshable=body.refresh_token,
         guest_access_token=body.guest_access_token,
     )
     return _answer(await registration.register(user, body.auth, request.address), request, last_seen)

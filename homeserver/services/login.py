@@ -7,24 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from homeserver.config import LoginLimits
 from homeserver.core.errors import forbidden, limit_exceeded, user_deactivated, user_locked
 from homeserver.core.token_bucket import TokenBuckets
 from homeserver.services.accounts import Accounts
 from homeserver.services.login_tokens import LoginTokens
-from homeserver.services.sessions import NewSession, Session, Sessions
+from homeserver.services.sessions import ClientDevice, Session, Sessions
 from homeserver.storage.accounts import Account
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientDevice:
-    """The device that a client wants to be. refreshable: whether it knows how to refresh tokens."""
-
-    device_id: str | None = None
-    name: str | None = None
-    refreshable: bool = False
 
 
 class Login:
@@ -80,14 +70,7 @@ class Login:
         if account.is_locked:
             raise user_locked()
         _refuse_for(self._by_account.take(account.user_id, self._monotonic()))
-        return await self._sessions.start(
-            NewSession(
-                user_id=account.user_id,
-                device_id=device.device_id,
-                device_name=device.name,
-                refreshable=device.refreshable,
-            )
-        )
+        return await self._sessions.start(account.user_id, device)
 
 
 def _refuse_for(retry_after_ms: int) -> None:

@@ -24,7 +24,7 @@ from homeserver.core.token_bucket import TokenBuckets
 from homeserver.services.accounts import Accounts, check_password_form
 from homeserver.services.registration_tokens import STAGE as TOKEN_STAGE
 from homeserver.services.registration_tokens import RegistrationTokens
-from homeserver.services.sessions import NewSession, Session, Sessions, check_device_id
+from homeserver.services.sessions import ANY_DEVICE, ClientDevice, Session, Sessions, check_device_id
 from homeserver.services.user_interactive import DUMMY, UserInteractive, dummy_stage
 from homeserver.storage.database import Transaction
 
@@ -39,10 +39,8 @@ class NewUser:
 
     username: str | None = None
     password: str | None = None
-    device_id: str | None = None
-    device_name: str | None = None
+    device: ClientDevice = ANY_DEVICE
     inhibit_login: bool = False
-    refreshable: bool = False
     guest_access_token: str | None = None
 
 
@@ -115,7 +113,7 @@ class Registration:
         self._user_interactive.finish(authenticated.session_id)
         if user.inhibit_login:
             return Registered(user_id, None)
-        return Registered(user_id, await self._sessions.start(_session(user_id, user)))
+        return Registered(user_id, await self._sessions.start(user_id, user.device))
 
     async def register_guest(self, device_name: str | None, address: str) -> Registered:
         """Make an account that may look around. Raises M_GUEST_ACCESS_FORBIDDEN where there are none, M_LIMIT_EXCEEDED.
@@ -126,8 +124,8 @@ class Registration:
             raise guest_access_forbidden("Guest accounts are disabled on this homeserver")
         _refuse_for(self._by_address.take(address, self._monotonic()))
         user_id = await self._accounts.create(_any_guest(), None, is_guest=True)
-        new = NewSession(user_id=user_id, device_name=device_name, is_guest=True)
-        return Registered(user_id, await self._sessions.start(new))
+        device = ClientDevice(name=device_name)
+        return Registered(user_id, await self._sessions.start(user_id, device, is_guest=True))
 
     async def _check_before(self, user: NewUser) -> str | None:
         """What is checked before the authentication; the guest who becomes a user, if it is one.
@@ -141,8 +139,8 @@ class Registration:
             await self._accounts.check_available(user.username)
         if user.password is not None:
             check_password_form(user.password)
-        if user.device_id is not None:
-            check_device_id(user.device_id)
+        if user.device.device_id is not None:
+            check_device_id(user.device.device_id)
         return guest
 
     async def _guest(self, access_token: str, username: str | None) -> str:
@@ -168,15 +166,6 @@ class Registration:
         """Raises M_FORBIDDEN when registration is closed."""
         if not self._settings.enable_registration:
             raise forbidden("Registration is disabled on this homeserver")
-
-
-def _session(user_id: str, user: NewUser) -> NewSession:
-    return NewSession(
-        user_id=user_id,
-        device_id=user.device_id,
-        device_name=user.device_name,
-        refreshable=user.refreshable,
-    )
 
 
 def _any_username() -> str:

@@ -42,14 +42,15 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewSession:
-    """Who logs in, and on what device. refreshable: whether the client knows how to refresh tokens."""
+class ClientDevice:
+    """The device that a client wants to be. refreshable: whether it knows how to refresh tokens."""
 
-    user_id: str
     device_id: str | None = None
-    device_name: str | None = None
+    name: str | None = None
     refreshable: bool = False
-    is_guest: bool = False
+
+
+ANY_DEVICE = ClientDevice()
 
 
 class Sessions:
@@ -65,7 +66,9 @@ class Sessions:
         """Told of users of whom sessions have ended, or may do less than before."""
         self._generation = 0  # raised when tokens end: what was read before must not be remembered after
 
-    async def start(self, new: NewSession) -> Session:
+    async def start(
+        self, user_id: str, wanted: ClientDevice = ANY_DEVICE, *, is_guest: bool = False
+    ) -> Session:
         """A new access token for the user's device, which is made if it is not known.
 
         A device has one token: an older one of the same device ends. Raises M_INVALID_PARAM for a device ID
@@ -73,22 +76,22 @@ class Sessions:
 
         Spec: https://spec.matrix.org/v1.19/client-server-api/#relationship-between-access-tokens-and-devices
         """
-        device_id = _new_device_id() if new.device_id is None else new.device_id
+        device_id = _new_device_id() if wanted.device_id is None else wanted.device_id
         check_device_id(device_id)
-        name = None if new.device_name is None else device_name(new.device_name)
+        name = None if wanted.name is None else device_name(wanted.name)
         now, lifetime = self._now_ms(), self._settings.session_lifetime
-        session_expires = None if lifetime is None or new.is_guest else now + lifetime
-        refresh_token = secrets.token_urlsafe(32) if new.refreshable and not new.is_guest else None
-        issued = self._issue(new.user_id, device_id, refresh_token, session_expires, now, new.is_guest)
+        session_expires = None if lifetime is None or is_guest else now + lifetime
+        refresh_token = secrets.token_urlsafe(32) if wanted.refreshable and not is_guest else None
+        issued = self._issue(user_id, device_id, refresh_token, session_expires, now, is_guest)
 
         async def work(tx: Transaction) -> None:
-            await access_tokens.remove_of_device(tx, new.user_id, device_id)
-            await refresh_tokens.remove_of_device(tx, new.user_id, device_id)
-            await devices.ensure(tx, new.user_id, device_id, name)
+            await access_tokens.remove_of_device(tx, user_id, device_id)
+            await refresh_tokens.remove_of_device(tx, user_id, device_id)
+            await devices.ensure(tx, user_id, device_id, name)
             await self._store(tx, issued, session_expires, now)
 
         await self._database.write(work)
-        self.forget(new.user_id)
+        self.forget(user_id)
         return issued
 
     async def refresh(self, token: str) -> Session:

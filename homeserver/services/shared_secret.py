@@ -15,7 +15,7 @@ from homeserver.config import RegistrationSettings
 from homeserver.core.errors import forbidden, invalid_param, unknown, unrecognized
 from homeserver.services.accounts import Accounts
 from homeserver.services.clock import Clock
-from homeserver.services.sessions import NewSession, Session, Sessions
+from homeserver.services.sessions import Session, Sessions
 
 # A nonce is good for one registration within this time (ms).
 NONCE_MS = 60_000
@@ -75,7 +75,7 @@ class SharedSecretRegistration:
         user_id = await self._accounts.create(
             request.username, request.password, is_admin=request.admin, user_type=request.user_type
         )
-        return await self._sessions.start(NewSession(user_id=user_id))
+        return await self._sessions.start(user_id)
 
     def _shared_secret(self) -> str:
         if self._secret is None:

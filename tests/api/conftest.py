@@ -45,7 +45,7 @@ from homeserver.services.accounts import Accounts
 from homeserver.services.filters import Filters
 from homeserver.services.passwords import Passwords
 from homeserver.services.profiles import Profiles
-from homeserver.services.sessions import NewSession, Sessions
+from homeserver.services.sessions import Sessions
 from homeserver.storage.database import Database, open_database
 from homeserver.web import auth_fallback
 from tests.support.certificates import Authority
@@ -141,7 +141,7 @@ class Server:
     async def user(self, name: str, password: str | None = "the password", **how: Any) -> Client:
         """A client of a new user, logged in."""
         user_id = await self.service(Accounts).create(name, password, **how)
-        session = await self.service(Sessions).start(NewSession(user_id=user_id))
+        session = await self.service(Sessions).start(user_id)
         return self.client.with_token(session.access_token, user_id, session.device_id)
 
 

@@ -13,7 +13,7 @@ from homeserver.core.errors import MatrixError
 from homeserver.services import sessions as sessions_module
 from homeserver.services.devices import Devices
 from homeserver.services.last_seen import LastSeen
-from homeserver.services.sessions import NewSession, Session, Sessions
+from homeserver.services.sessions import ClientDevice, Session, Sessions
 from homeserver.storage import accounts
 from homeserver.storage.accounts import Account
 from homeserver.storage.database import Database, Transaction
@@ -52,7 +52,7 @@ class World:
         self.devices = Devices(self.database, self.sessions, last_seen)  # type: ignore[arg-type]
 
     async def start(self, device_id: str | None = None) -> Session:
-        return await self.sessions.start(NewSession(user_id=ALICE, device_id=device_id))
+        return await self.sessions.start(ALICE, ClientDevice(device_id=device_id))
 
     async def is_known(self, token: str) -> bool:
         try:
