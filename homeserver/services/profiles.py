@@ -10,7 +10,15 @@ from collections.abc import Awaitable
 from typing import Any, Protocol
 
 from homeserver.core.canonical_json import CanonicalJSONError, encode_canonical
-from homeserver.core.errors import MatrixError, bad_json, forbidden, invalid_param, missing_param, not_found
+from homeserver.core.errors import (
+    MatrixError,
+    bad_json,
+    forbidden,
+    guest_access_forbidden,
+    invalid_param,
+    missing_param,
+    not_found,
+)
 from homeserver.core.identifiers import domain_of, is_valid_mxc, is_valid_user_id
 from homeserver.core.requester import Requester
 from homeserver.services.member_profiles import MEMBER_FIELDS
@@ -171,7 +179,7 @@ class Profiles:
             raise forbidden("The profile of another user cannot be changed")
         # "Guest users may only modify their display name; other profile fields may not be changed."
         if requester.is_guest and name != DISPLAYNAME:
-            raise MatrixError("M_GUEST_ACCESS_FORBIDDEN", "Guests can only change their display name", 403)
+            raise guest_access_forbidden("Guests can only change their display name")
 
 
 async def _mark_changed(tx: Transaction, user_id: str, name: str) -> None:

@@ -14,7 +14,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from homeserver.config import RateLimit
-from homeserver.core.errors import forbidden, invalid_param, limit_exceeded, missing_param, not_found
+from homeserver.core.errors import (
+    MatrixError,
+    forbidden,
+    invalid_param,
+    limit_exceeded,
+    missing_param,
+    not_found,
+)
 from homeserver.core.token_bucket import TokenBuckets
 from homeserver.services.clock import Clock
 from homeserver.services.user_interactive import UserInteractive
@@ -102,9 +109,8 @@ class RegistrationTokens:
 
     async def get(self, token: str) -> CountedToken:
         """One token. Raises M_NOT_FOUND."""
-        found = None
-        if _TOKEN.fullmatch(token):
-            found = await self._database.read(lambda tx: registration_tokens.get(tx, token))
+        _check_can_be(token)
+        found = await self._database.read(lambda tx: registration_tokens.get(tx, token))
         if found is None:
             raise _no_such_token(token)
         return CountedToken(found, self._pending(token))
@@ -133,7 +139,7 @@ class RegistrationTokens:
             None if isinstance(uses_allowed, Unchanged) else uses_allowed,
             None if isinstance(expiry_ts, Unchanged) else expiry_ts,
         )
-        await self.get(token)
+        _check_can_be(token)
 
         async def work(tx: Transaction) -> RegistrationToken:
             found = await registration_tokens.get(tx, token)
@@ -150,7 +156,7 @@ class RegistrationTokens:
 
     async def remove(self, token: str) -> None:
         """Forget a token. Raises M_NOT_FOUND."""
-        await self.get(token)
+        _check_can_be(token)
         if not await self._database.write(lambda tx: registration_tokens.remove(tx, token)):
             raise _no_such_token(token)
 
@@ -170,5 +176,11 @@ class RegistrationTokens:
             raise invalid_param("expiry_time must lie in the future, in milliseconds since 1970, or be null")
 
 
-def _no_such_token(token: str) -> Exception:
+def _check_can_be(token: str) -> None:
+    """Raises M_NOT_FOUND for what no token can be: it need not be looked for, and cannot always be."""
+    if _TOKEN.fullmatch(token) is None:
+        raise _no_such_token(token)
+
+
+def _no_such_token(token: str) -> MatrixError:
     return not_found(f"There is no registration token {token[:100]}")

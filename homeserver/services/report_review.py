@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from homeserver.core.errors import not_found
+from homeserver.core.errors import MatrixError, not_found
 from homeserver.core.events import Event, StateKey
 from homeserver.services.room_state import RoomStates
 from homeserver.storage import events as stored_events
@@ -44,7 +44,7 @@ class ReportReview:
         async def work(tx: Transaction) -> dict[str, Any]:
             report = await reports.get(tx, subject, report_id)
             if report is None:
-                raise not_found("Event report not found" if subject == "event" else "Report not found")
+                raise _no_such_report(subject)
             body = (await self._described(tx, [report]))[0]
             if report.event_id is not None:
                 stored = await stored_events.get(tx, report.event_id)
@@ -56,7 +56,7 @@ class ReportReview:
     async def remove(self, subject: Subject, report_id: int) -> None:
         """Delete a report. Raises M_NOT_FOUND."""
         if not await self._database.write(lambda tx: reports.remove(tx, subject, report_id)):
-            raise not_found("Event report not found" if subject == "event" else "Report not found")
+            raise _no_such_report(subject)
 
     async def _described(self, tx: Transaction, found: Sequence[Report]) -> list[dict[str, Any]]:
         known = await rooms.get_many(tx, {report.room_id for report in found if report.room_id})
@@ -65,6 +65,10 @@ class ReportReview:
             for room_id, room in known.items()
         }
         return [_body(report, named.get(report.room_id or "", {})) for report in found]
+
+
+def _no_such_report(subject: Subject) -> MatrixError:
+    return not_found("Event report not found" if subject == "event" else "Report not found")
 
 
 def _body(report: Report, state: dict[StateKey, Event]) -> dict[str, Any]:
