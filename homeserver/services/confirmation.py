@@ -55,7 +55,7 @@ class Confirmation:
         self._user_interactive = user_interactive
         self._good_for_ms = good_for_ms
         self._clock = clock
-        self._confirmed_ms: dict[int, int] = {}  # by the ID of the access token, the oldest first
+        self._confirmed_ms: dict[int, int] = {}  # by the ID of the access token
 
     async def confirm(
         self,
@@ -83,20 +83,25 @@ class Confirmation:
         authenticated = await self._user_interactive.authenticate(
             operation_key(operation, user_id, parameters), auth, flows=[[PASSWORD]], stages={PASSWORD: check}
         )
-        if requester is not None and self._good_for_ms:
-            self._confirmed_ms.pop(requester.token_id, None)
-            self._confirmed_ms[requester.token_id] = self._clock()
+        if requester is not None:
+            self._note(requester)
         return Confirmed(authenticated.proved[PASSWORD], authenticated.session_id)
 
     def finish(self, confirmed: Confirmed) -> None:
         """What was confirmed is done: it cannot be done again without another confirmation."""
         self._user_interactive.finish(confirmed.session_id)
 
+    def _note(self, requester: Requester) -> None:
+        """Remember that a session has confirmed something; what is good for nothing any more is forgotten."""
+        now = self._clock()
+        since = now - self._good_for_ms
+        self._confirmed_ms = {each: at for each, at in self._confirmed_ms.items() if at > since}
+        if self._good_for_ms:
+            self._confirmed_ms[requester.token_id] = now
+
     def _has_confirmed(self, requester: Requester) -> bool:
-        since = self._clock() - self._good_for_ms
-        for token_id in [each for each, at in self._confirmed_ms.items() if at <= since]:
-            del self._confirmed_ms[token_id]
-        return requester.token_id in self._confirmed_ms
+        at = self._confirmed_ms.get(requester.token_id)
+        return at is not None and at > self._clock() - self._good_for_ms
 
     async def _check_has_password(self, user_id: str) -> None:
         account = await self._accounts.get(user_id)

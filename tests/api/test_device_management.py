@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from homeserver.services.confirmation import Confirmation
 from homeserver.services.last_seen import LastSeen
 from tests.support.client import Client
 
@@ -184,3 +185,13 @@ async def test_without_it_each_is_confirmed(server: Server, phone: Client) -> No
     await log_in(server, "A")
     (await phone.post(DELETE, {"devices": [], "auth": PASSWORD})).ok()
     assert (await phone.post(DELETE, {"devices": ["A"]})).status == 401
+
+
+async def test_old_confirmations_are_forgotten(start_server: StartServer) -> None:
+    server, phone = await with_timeout(start_server, "15s")
+    tablet = await log_in(server, "TABLET")
+    (await phone.post(DELETE, {"devices": ["A"], "auth": IDENTIFIED})).ok()
+    server.clock.seconds += 15
+    body = {"new_password": "another", "logout_devices": False, "auth": IDENTIFIED}
+    (await tablet.post("/_matrix/client/v3/account/password", body)).ok()
+    assert len(server.service(Confirmation)._confirmed_ms) == 1
