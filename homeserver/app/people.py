@@ -94,7 +94,8 @@ def build_people(base: Base, graph: Graph, presence: PresenceNews | None) -> Peo
         base.stack.push_async_callback(work.stop)
 
     async def profile_changed(user_id: str) -> None:
-        await propagation.changed(user_id)
+        # Whose profile it is stands in the database.
+        propagation.work.wake()
         index.work.wake()
         if presence is not None:
             await presence.profile_changed(user_id)

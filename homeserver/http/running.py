@@ -41,7 +41,7 @@ class RunningRequests:
             raise
         finally:
             del of_user[request]
-            if not of_user and self._by_user.get(requester.user_id) is of_user:
+            if not of_user:
                 del self._by_user[requester.user_id]
 
     def changed(self, user_id: str) -> None:

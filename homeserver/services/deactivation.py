@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from homeserver.core.errors import MatrixError
@@ -33,8 +33,6 @@ PRESENT = ("join", "invite", "knock")
 
 LeaveRoom = Callable[[str, str], Awaitable[None]]
 """Takes a user out of a room, or refuses its invite: user ID, room ID."""
-ErasureStep = Callable[[Transaction, str], Awaitable[None]]
-"""What else is erased of a user."""
 
 
 class Deactivation:
@@ -46,14 +44,11 @@ class Deactivation:
         confirmation: Confirmation,
         devices: Devices,
         leave_room: LeaveRoom,
-        erasure_steps: Sequence[ErasureStep] = (),
     ) -> None:
-        """`erasure_steps`: what others keep of a user besides events."""
         self._database = database
         self._confirmation = confirmation
         self._devices = devices
         self._leave_room = leave_room
-        self._erasure_steps = erasure_steps
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def deactivate(
@@ -92,8 +87,6 @@ class Deactivation:
             await account_data.remove(tx, user_id)
             await push_rules.remove(tx, user_id)
             await filters.remove(tx, user_id)
-            for step in self._erasure_steps:
-                await step(tx, user_id)
 
     def _begin_to_leave(self, user_id: str) -> None:
         task = asyncio.create_task(self._leave_rooms(user_id))

@@ -48,10 +48,6 @@ class ProfilePropagation:
         self._begun: dict[str, float] = {}
         self.work = BackgroundWork("propagation of profiles", self._piece, pause_s=PAUSE_S)
 
-    async def changed(self, user_id: str) -> None:
-        """A profile has changed, and `storage/profile_propagations.py` knows it."""
-        self.work.wake()
-
     async def _piece(self) -> bool:
         """Tell a few rooms of each of some users, whose turn it is; whether there may be more."""
         found = await self._database.read(
