@@ -52,7 +52,7 @@ async def account_services(base: Base, people: People) -> list[object]:
     database = base.database
     writes = UserWrites(database, base.after_commit)
     built = build_accounts(base.settings, database, people.membership.withdraw)
-    await built.last_seen.start()
+    built.last_seen.work.start()
     base.stack.push_async_callback(built.last_seen.stop)
     trimming = SentTrimming(database, now_ms)
     trimming.work.start()

@@ -59,7 +59,7 @@ def _search(base: Base, graph: Graph) -> Search:
     enabled = base.settings.rooms.enable_search
     index = SearchIndex(base.database)
     if enabled:
-        index.start()
-        base.stack.push_async_callback(index.stop)
+        index.work.start()
+        base.stack.push_async_callback(index.work.stop)
         base.observers.append(index.committed)
     return Search(base.database, graph.states, graph.client_events, index, enabled=enabled)

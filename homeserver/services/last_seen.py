@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from contextlib import suppress
 from dataclasses import replace
 
 from homeserver.core.requester import Requester
+from homeserver.services.background import BackgroundWork
 from homeserver.services.clock import Clock
 from homeserver.services.sessions import Session
 from homeserver.storage import devices
@@ -30,9 +29,8 @@ class LastSeen:
         """`interval`: seconds between two writes."""
         self._database = database
         self._now_ms = now_ms
-        self._interval = interval
         self._noted: dict[tuple[str, str], Sighting] = {}
-        self._task: asyncio.Task[None] | None = None
+        self.work = BackgroundWork("noting of when devices were last seen", self._piece, every_s=interval)
 
     def note(self, who: Requester | Session, ip: str, user_agent: str | None) -> None:
         """A device has made a request, or has logged in: its owner sees from where even if it does nothing more."""
@@ -62,25 +60,17 @@ class LastSeen:
         if noted:
             await self._database.write(lambda tx: devices.seen(tx, noted))
 
-    async def start(self) -> None:
-        """Write once in a while, until `stop`."""
-        self._task = asyncio.create_task(self._write_for_ever())
-
     async def stop(self) -> None:
         """Write what has been noted, and no more."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            await self.write()
+        await self.work.stop()
+        await self.write()
 
-    async def _write_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval)
-            try:
-                await self.write()
-            except DatabaseError as error:
-                log.warning("when devices were last seen could not be written: %s", error)
+    async def _piece(self) -> bool:
+        try:
+            await self.write()
+        except DatabaseError as error:
+            log.warning("when devices were last seen could not be written: %s", error)
+        return False
 
 
 def _storable(text: str) -> str:

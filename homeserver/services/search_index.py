@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from homeserver.services.background import BackgroundWork
 from homeserver.services.notifier import Committed
 from homeserver.storage import search
 from homeserver.storage.database import Database
@@ -31,28 +32,15 @@ class SearchIndex:
     """Moves the index on. One of several processes, or of several tasks, is enough; more are in nobody's way."""
 
     def __init__(self, database: Database, *, gather_s: float = GATHER_S) -> None:
-        """Nothing runs before `start`."""
-        self._gather_s = gather_s
+        """Nothing runs before `work` is started."""
         self._database = database
-        self._news = asyncio.Event()
         self._lock = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to follow the events in the background."""
-        self._news.set()
-        self._task = asyncio.create_task(self._follow(), name="search index")
-
-    async def stop(self) -> None:
-        """End that; the next start goes on where it stopped."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        self.work = BackgroundWork("search index", self._piece, gather_s=gather_s, pause_s=PAUSE_S)
 
     def committed(self, news: Committed) -> None:
         """Something was stored."""
         if news.brings_events:
-            self._news.set()
+            self.work.wake()
 
     async def catch_up(self) -> None:
         """Take in what is not in the index yet, as far as a person waits for it."""
@@ -60,23 +48,14 @@ class SearchIndex:
             if not await self._batch():
                 return
 
-    async def _follow(self) -> None:
-        while True:
-            await self._news.wait()
-            await asyncio.sleep(self._gather_s)
-            self._news.clear()
-            try:
-                await self._to_the_end()
-            except Exception:
-                log.exception(
-                    "the search index could not be brought up to date; the next event has it tried again"
-                )
-
-    async def _to_the_end(self) -> None:
-        while True:
-            if not await self._batch():
-                return
-            await asyncio.sleep(PAUSE_S)
+    async def _piece(self) -> bool:
+        try:
+            return await self._batch()
+        except Exception:
+            log.exception(
+                "the search index could not be brought up to date; the next event has it tried again"
+            )
+            return False
 
     async def _batch(self) -> bool:
         """Take in some more events; whether there may be still more."""

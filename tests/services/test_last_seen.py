@@ -36,7 +36,7 @@ async def test_what_is_noted_is_written(tmp_path: Path, monkeypatch: pytest.Monk
     assert await stored(database) == [Device("PHONE", None), Device("TABLET", None)]
     assert seen.newest(ALICE, Device("PHONE", "x")) == Device("PHONE", "x", 2000, "192.0.2.2", None)
 
-    await seen.start()
+    seen.work.start()
 
     async def is_written() -> bool:
         return (await stored(database))[0] == Device("PHONE", None, 2000, "192.0.2.2", None)

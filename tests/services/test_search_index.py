@@ -25,11 +25,11 @@ ALICE = "@alice:ours.test"
 async def following(database: Database) -> AsyncIterator[SearchIndex]:
     """An index that runs, and does not wait for more."""
     index = SearchIndex(database, gather_s=0)
-    index.start()
+    index.work.start()
     try:
         yield index
     finally:
-        await index.stop()
+        await index.work.stop()
 
 
 async def reached(database: Database, position: int) -> None:
