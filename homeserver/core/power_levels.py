@@ -41,6 +41,9 @@ NOTIFICATION_DEFAULT: Final = 50
 LEVEL_WITHOUT_EVENT: Final = 100
 """The level of the creator as long as there is no m.room.power_levels event (room versions 1 to 11)."""
 
+ABOVE_ADMINISTRATORS: Final = 150
+"""The level that m.room.tombstone takes in new rooms whose creators are privileged: in the next room those who may send it are."""
+
 # "A single base 10 integer, no float values or decimal points, optionally with any number of leading zeroes;
 # optionally prefixed with a single - or + character; optionally with any number of leading or trailing
 # whitespace characters." Spec:

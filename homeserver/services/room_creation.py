@@ -11,6 +11,7 @@ from typing import Any, Literal
 from homeserver.core import errors
 from homeserver.core.errors import MatrixError
 from homeserver.core.identifiers import is_valid_room_alias, is_valid_user_id
+from homeserver.core.power_levels import ABOVE_ADMINISTRATORS
 from homeserver.core.room_versions import RoomRules, UnknownRoomVersion, rules_for
 from homeserver.services.clock import Clock
 from homeserver.services.directory import CANONICAL_ALIAS, aliases_in
@@ -47,7 +48,6 @@ STATE_LEVELS: Mapping[str, int] = {
     "m.room.server_acl": 100,
     "m.room.encryption": 100,
 }
-TOMBSTONE_LEVEL_ABOVE_ADMINISTRATORS = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +282,7 @@ def _power_levels(rules: RoomRules, creator: str, wanted: NewRoom) -> dict[str, 
     events = dict(STATE_LEVELS)
     if rules.privileged_creators:
         # "the power level for sending `m.room.tombstone` events MUST explicitly be higher than `state_default`."
-        events["m.room.tombstone"] = TOMBSTONE_LEVEL_ABOVE_ADMINISTRATORS
+        events["m.room.tombstone"] = ABOVE_ADMINISTRATORS
     else:
         users[creator] = 100
         if wanted.effective_preset == "trusted_private_chat":

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from homeserver.core import errors
@@ -17,6 +18,7 @@ from homeserver.core.identifiers import is_valid_user_id
 from homeserver.core.room_versions import RoomRules, UnknownRoomVersion, rules_for
 from homeserver.core.state_map import Digest
 from homeserver.services import upgrade_plan
+from homeserver.services.event_access import joined_room
 from homeserver.services.member_profiles import MemberProfiles
 from homeserver.services.notifier import Committed
 from homeserver.services.replaced_rooms import ReplacedRooms
@@ -104,7 +106,7 @@ class RoomUpgrades:
 
     async def _upgrade(self, user_id: str, room_id: str, rules: RoomRules, creators: Sequence[str]) -> str:
         profile = await self._profiles.fields(user_id)
-        for attempt in range(ATTEMPTS):
+        for _ in range(ATTEMPTS):
             planned = await self._database.read(lambda tx: self._plan(tx, user_id, room_id))
             try:
                 new_room = await self._timeline.create_room(
@@ -112,17 +114,15 @@ class RoomUpgrades:
                     user_id,
                     upgrade_plan.create_content(planned.old, rules, creators),
                     upgrade_plan.drafts(planned.old, rules, user_id, profile, creators),
-                    beside=lambda tx, new, planned=planned: self._retire(tx, user_id, planned, new),  # type: ignore[misc]
+                    beside=partial(self._retire, user_id, planned),
                 )
             except _StateMoved:
-                if attempt == ATTEMPTS - 1:
-                    raise errors.unknown("The room changes all the time: try again later", 503) from None
                 continue
             await self._send(new_room, upgrade_plan.later(planned.old, user_id))
             log.info("%s has upgraded %s to version %s: %s", user_id, room_id, rules.version, new_room)
             await self._replaced.carry_over(user_id, new_room)
             return new_room
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        raise errors.unknown("The room changes all the time: try again later", 503)
 
     async def _send(self, room_id: str, drafts: Sequence[Draft]) -> None:
         """Send what was too much for the beginning of the room, as far as the user may."""
@@ -134,10 +134,7 @@ class RoomUpgrades:
 
     async def _plan(self, tx: Transaction, user_id: str, room_id: str) -> _Planned:
         """Read what there is of the old room. Raises M_FORBIDDEN."""
-        room = await rooms.get(tx, room_id)
-        mine = await memberships.get(tx, room.room_nid, user_id) if room else None
-        if room is None or mine is None or mine.membership != "join":
-            raise errors.forbidden(f"You are not in the room {room_id}, or it does not exist")
+        room = await joined_room(tx, room_id, user_id)
         ends = await stored_events.forward_extremities(tx, room.room_nid)
         last = max(ends, key=lambda end: (end.event.depth, end.position or 0))
         old = OldRoom(
@@ -164,7 +161,7 @@ class RoomUpgrades:
         banned = await memberships.of_room(tx, room.room_nid, ("ban",))
         return await _contents(tx, [each.event_id for each in banned[:MAX_BANS]])
 
-    async def _retire(self, tx: Transaction, user_id: str, planned: _Planned, new: Room) -> Committed:
+    async def _retire(self, user_id: str, planned: _Planned, tx: Transaction, new: Room) -> Committed:
         """What the old room's end is, in the unit of work that makes the new one."""
         old = await rooms.get(tx, planned.old.room_id)
         if old is None or old.current_state != planned.state:

@@ -13,17 +13,19 @@ from homeserver.core.canonical_json import CanonicalJSONError, check_canonical
 from homeserver.core.events import Event, StateKey
 from homeserver.core.identifiers import is_valid_user_id
 from homeserver.core.power_levels import (
+    ABOVE_ADMINISTRATORS,
     CREATE,
     DEFAULTS,
     POWER_LEVELS,
+    PowerLevels,
     creators,
     parse_level,
     power_levels_of,
 )
 from homeserver.core.room_versions import MAX_SAFE_INTEGER, RoomRules
+from homeserver.core.visibility import JOIN_RULES
 from homeserver.services.timeline import Draft
 
-JOIN_RULES: Final[StateKey] = ("m.room.join_rules", "")
 CANONICAL_ALIAS: Final[StateKey] = ("m.room.canonical_alias", "")
 TOMBSTONE: Final = "m.room.tombstone"
 SPACE_CHILD: Final = "m.space.child"
@@ -46,7 +48,6 @@ AT_ONCE: Final = 500
 """How many children and bans are sent with the room's first events: other writers wait meanwhile."""
 
 ADMINISTRATOR: Final = 100
-ABOVE_ADMINISTRATORS: Final = 150
 RETIRED_LEVEL: Final = 50
 _LISTS: Final = ("users", "events", "notifications")
 """What in power levels is not one level."""
@@ -105,10 +106,10 @@ def drafts(
         [*_copied(old), *_many(old)[:AT_ONCE], *_join_rules(old, rules), *_canonical_alias(old)]
     )
     raised = levels
-    own = levels["users"].get(user_id, levels.get("users_default", 0))
-    needed = max((_needed(levels, *key) for *key, _ in copied), default=0)
-    if not rules.privileged_creators and own < needed:
-        needed = max(needed, _needed(levels, *POWER_LEVELS))
+    without_creators = PowerLevels(rules, levels, frozenset())
+    needed = max((_needed(without_creators, *key) for *key, _ in copied), default=0)
+    if not rules.privileged_creators and without_creators.user_level(user_id) < needed:
+        needed = max(needed, _needed(without_creators, *POWER_LEVELS))
         raised = {**levels, "users": {**levels["users"], user_id: needed}}
     first = [
         ("m.room.member", user_id, {**profile, "membership": "join"}),
@@ -197,15 +198,11 @@ def _sendable(state: Iterable[State]) -> list[State]:
     return found
 
 
-def _needed(levels: Mapping[str, Any], kind: str, state_key: str) -> int:
+def _needed(levels: PowerLevels, kind: str, state_key: str) -> int:
     """The level that it takes to send state; of members, to ban them."""
     if kind == "m.room.member":
-        target: int = levels["users"].get(state_key, levels.get("users_default", 0))
-        ban: int = levels.get("ban", DEFAULTS["ban"])
-        return max(ban, target + 1)
-    state_default: int = levels.get("state_default", DEFAULTS["state_default"])
-    level: int = levels["events"].get(kind, state_default)
-    return level
+        return max(levels.ban, int(levels.user_level(state_key)) + 1)
+    return levels.required_level(kind, is_state=True)
 
 
 def _copied(old: OldRoom) -> list[State]:
