@@ -49,10 +49,12 @@ from homeserver.services.sessions import Sessions
 from homeserver.storage.database import Database, open_database
 from homeserver.web import auth_fallback
 from tests.support.certificates import Authority
+from tests.support.certificates import authority as authority
 from tests.support.client import Client, serving
+from tests.support.federation_peer import peer as peer
 from tests.support.push_gateway import gateway as gateway
 from tests.support.room_server import RoomServer, room_server
-from tests.support.whole import WholeServer, complaints
+from tests.support.whole import Conversation, WholeServer, conversation, faultless
 
 T = TypeVar("T")
 
@@ -237,10 +239,34 @@ def whole_settings() -> Mapping[str, Any]:
 
 
 @pytest.fixture
-async def whole(tmp_path: Path, whole_settings: Mapping[str, Any]) -> AsyncIterator[WholeServer]:
+async def whole(
+    authority: Authority, tmp_path: Path, whole_settings: Mapping[str, Any]
+) -> AsyncIterator[WholeServer]:
     """The whole application. It must not log an error, and its database must be sound in the end."""
-    with complaints() as logged:
-        async with WholeServer(Authority(tmp_path), tmp_path, more=whole_settings) as server:
-            yield server
-            assert await server.violations() == []
-    assert logged == []
+    async with faultless(WholeServer(authority, tmp_path, more=whole_settings)) as server:
+        yield server
+
+
+@pytest.fixture
+async def root(whole: WholeServer) -> Client:
+    """An administrator of the whole server."""
+    return await whole.register_admin("root")
+
+
+@pytest.fixture
+async def alice(whole: WholeServer) -> Client:
+    """A user of the whole server."""
+    return await whole.register("alice")
+
+
+@pytest.fixture
+async def room(whole: WholeServer) -> Conversation:
+    """A room of two users of the whole server."""
+    return await conversation(whole)
+
+
+@pytest.fixture
+async def ours(authority: Authority, tmp_path: Path) -> AsyncIterator[WholeServer]:
+    """The whole application, which may speak with all servers of the test, and may log what goes wrong with them."""
+    async with WholeServer(authority, tmp_path, None) as server:
+        yield server

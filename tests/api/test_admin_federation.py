@@ -24,14 +24,8 @@ DESTINATIONS = "/_synapse/admin/v1/federation/destinations"
 
 
 @pytest.fixture
-async def peer(tmp_path: Path) -> AsyncIterator[FederationPeer]:
-    async with FederationPeer(Authority(tmp_path), number=160) as running:
-        yield running
-
-
-@pytest.fixture
-async def ours(tmp_path: Path, peer: FederationPeer) -> AsyncIterator[WholeServer]:
-    async with WholeServer(peer.authority, tmp_path, (peer.server_name,), number=161) as running:
+async def ours(authority: Authority, tmp_path: Path, peer: FederationPeer) -> AsyncIterator[WholeServer]:
+    async with WholeServer(authority, tmp_path, (peer.server_name,)) as running:
         yield running
 
 
@@ -129,8 +123,8 @@ async def test_parameters(ours: WholeServer) -> None:
     }
 
 
-async def test_the_operator_asks_with_the_servers_own_key(ours: WholeServer, tmp_path: Path) -> None:
-    key = load_signing_keys(tmp_path / "signing-161.key")[0]
+async def test_the_operator_asks_with_the_servers_own_key(ours: WholeServer) -> None:
+    key = load_signing_keys(ours.signing_key_path)[0]
     path = "/_homeserver/v1/federation/retry"
 
     def body(purpose: str = RETRY, age_ms: int = 0) -> dict[str, Any]:

@@ -68,18 +68,6 @@ async def waiting(client: Client, path: str) -> AsyncIterator[asyncio.Task[Answe
         await asyncio.gather(task, return_exceptions=True)
 
 
-@pytest.fixture
-async def root(whole: WholeServer) -> Client:
-    """An administrator of the server."""
-    return await whole.register_admin("root")
-
-
-@pytest.fixture
-async def alice(whole: WholeServer) -> Client:
-    """Whose sessions end."""
-    return await whole.register("alice")
-
-
 @pytest.mark.parametrize("end", [log_out, log_out_everywhere, delete_device, deactivate])
 async def test_what_ends_a_session_ends_its_sync(alice: Client, root: Client, end: End) -> None:
     path = f"{V3}/sync?timeout=600000&set_presence=offline&since={await position(alice)}"

@@ -29,23 +29,9 @@ class Lapsed(Authority):
 
 
 @pytest.fixture
-async def peer(tmp_path: Path) -> AsyncIterator[FederationPeer]:
-    """The server that does not do its part."""
-    async with FederationPeer(Authority(tmp_path)) as server:
-        yield server
-
-
-@pytest.fixture
 async def stranger(tmp_path: Path) -> AsyncIterator[FederationPeer]:
     """A server whose certificate has expired."""
     async with FederationPeer(Lapsed(tmp_path), number=2) as server:
-        yield server
-
-
-@pytest.fixture
-async def ours(peer: FederationPeer, tmp_path: Path) -> AsyncIterator[WholeServer]:
-    """This server."""
-    async with WholeServer(peer.authority, tmp_path, None) as server:
         yield server
 
 

@@ -35,11 +35,6 @@ def bodies(answer: Any, room_id: str) -> list[str]:
 
 
 @pytest.fixture
-async def alice(whole: WholeServer) -> Client:
-    return await whole.register("alice")
-
-
-@pytest.fixture
 async def bob(whole: WholeServer) -> Client:
     return await whole.register("bob")
 

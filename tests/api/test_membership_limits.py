@@ -27,19 +27,6 @@ TWO = {"per_second": 0.01, "burst_count": 2}
 WIDE = {"per_second": 1000, "burst_count": 1000}
 
 
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    """The authority that both trust."""
-    return Authority(tmp_path)
-
-
-@pytest.fixture
-async def peer(authority: Authority) -> Any:
-    """Another server."""
-    async with FederationPeer(authority) as server:
-        yield server
-
-
 class Server(WholeServer):
     """This server with limits."""
 

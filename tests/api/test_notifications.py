@@ -9,29 +9,15 @@ from urllib.parse import quote
 import pytest
 
 from tests.support.client import Client
-from tests.support.whole import V3, WholeServer, create_room, membership, say, send_path
+from tests.support.whole import V3, Conversation, WholeServer, create_room, membership, say, send_path
 
 LIST = f"{V3}/notifications"
 
 
-class Room:
-    """A room of two."""
-
-    def __init__(self, alice: Client, bob: Client, room_id: str) -> None:
-        self.alice, self.bob, self.room_id = alice, bob, room_id
-
-    async def mention(self) -> str:
-        content = {"msgtype": "m.text", "body": "x", "m.mentions": {"user_ids": [self.bob.user_id]}}
-        event_id: str = (await self.alice.put(send_path(self.room_id), content)).ok()["event_id"]
-        return event_id
-
-
-@pytest.fixture
-async def room(whole: WholeServer) -> Room:
-    alice, bob = await whole.register("alice"), await whole.register("bob")
-    room_id = await create_room(alice)
-    (await membership(bob, room_id, "join")).ok()
-    return Room(alice, bob, room_id)
+async def mention(room: Conversation) -> str:
+    content = {"msgtype": "m.text", "body": "x", "m.mentions": {"user_ids": [room.bob.user_id]}}
+    event_id: str = (await room.alice.put(send_path(room.room_id), content)).ok()["event_id"]
+    return event_id
 
 
 async def listed(client: Client, query: str = "") -> list[dict[str, Any]]:
@@ -43,7 +29,7 @@ def ids(found: list[dict[str, Any]]) -> list[str]:
     return [each["event"]["event_id"] for each in found]
 
 
-async def test_what_is_in_the_list(room: Room) -> None:
+async def test_what_is_in_the_list(room: Conversation) -> None:
     assert (await room.bob.get(LIST)).ok() == {"notifications": []}
     said = await say(room.alice, room.room_id, "hello")
     (shown,) = await listed(room.bob)
@@ -59,7 +45,7 @@ async def test_what_is_in_the_list(room: Room) -> None:
     assert await listed(room.alice) == []
 
 
-async def test_what_is_read_is_marked(room: Room) -> None:
+async def test_what_is_read_is_marked(room: Conversation) -> None:
     said = [await say(room.alice, room.room_id, "x") for _ in range(3)]
     path = f"{V3}/rooms/{quote(room.room_id)}/receipt/m.read/{quote(said[1])}"
     (await room.bob.post(path, {})).ok()
@@ -68,7 +54,7 @@ async def test_what_is_read_is_marked(room: Room) -> None:
     assert [each["read"] for each in found] == [False, True, True]
 
 
-async def test_pages(room: Room) -> None:
+async def test_pages(room: Conversation) -> None:
     said = [await say(room.alice, room.room_id, "x") for _ in range(5)]
     seen, query = [], "?limit=2"
     sizes = []
@@ -83,16 +69,16 @@ async def test_pages(room: Room) -> None:
     assert (seen, sizes) == (said[::-1], [2, 2, 1])
 
 
-async def test_highlights_alone(room: Room) -> None:
+async def test_highlights_alone(room: Conversation) -> None:
     await say(room.alice, room.room_id, "x")
-    mentions = [await room.mention(), await room.mention()]
+    mentions = [await mention(room), await mention(room)]
     await say(room.alice, room.room_id, "x")
     assert ids(await listed(room.bob, "?only=highlight")) == mentions[::-1]
     assert ids(await listed(room.bob, "?only=highlight&limit=1")) == mentions[1:]
     assert len(await listed(room.bob, "?only=something")) == 4
 
 
-async def test_what_is_gone_is_not_listed(room: Room) -> None:
+async def test_what_is_gone_is_not_listed(room: Conversation) -> None:
     said = [await say(room.alice, room.room_id, "x") for _ in range(2)]
     (await room.alice.put(f"{V3}/rooms/{quote(room.room_id)}/redact/{quote(said[0])}/r1", {})).ok()
     assert ids(await listed(room.bob)) == said[1:]
@@ -104,7 +90,7 @@ async def test_what_is_gone_is_not_listed(room: Room) -> None:
     assert await listed(room.bob) == []
 
 
-async def test_an_invite_is_listed_and_read_once_it_is_accepted(room: Room) -> None:
+async def test_an_invite_is_listed_and_read_once_it_is_accepted(room: Conversation) -> None:
     invited = await create_room(room.alice, preset="private_chat", invite=[room.bob.user_id])
     (shown,) = await listed(room.bob)
     assert (shown["room_id"], shown["read"], shown["event"]["content"]["membership"]) == (
@@ -119,7 +105,7 @@ async def test_an_invite_is_listed_and_read_once_it_is_accepted(room: Room) -> N
 @pytest.mark.parametrize(
     "query", ["?from=x", "?from=", "?from=-1", "?from=" + "9" * 40, "?limit=0", "?limit=-1", "?limit=x"]
 )
-async def test_nonsense(room: Room, query: str) -> None:
+async def test_nonsense(room: Conversation, query: str) -> None:
     (await room.bob.get(LIST + query)).refused(400, "M_INVALID_PARAM")
 
 

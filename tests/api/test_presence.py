@@ -15,7 +15,15 @@ from homeserver.core import presence as rules
 from homeserver.core.presence import MAX_STATUS_BYTES
 from tests.support.certificates import Authority
 from tests.support.client import Answer, Client, no_news
-from tests.support.whole import V3, WholeServer, create_room, membership, say, sync
+from tests.support.whole import (
+    V3,
+    Conversation,
+    WholeServer,
+    conversation,
+    membership,
+    say,
+    sync,
+)
 
 
 def path(user_id: str) -> str:
@@ -51,27 +59,14 @@ async def news(client: Client, since: str) -> Any:
 ONLINE = {"presence": "online", "currently_active": True}
 
 
-class Room:
-    """A room of two users, and a third who is not in it."""
-
-    def __init__(self, alice: Client, bob: Client, carol: Client, room_id: str) -> None:
-        self.alice, self.bob, self.carol, self.room_id = alice, bob, carol, room_id
-
-
-async def room_on(whole: WholeServer) -> Room:
-    alice, bob, carol = [await whole.register(name) for name in ("alice", "bob", "carol")]
-    room_id = await create_room(alice)
-    (await membership(bob, room_id, "join")).ok()
-    return Room(alice, bob, carol, room_id)
-
-
 @pytest.fixture
-async def room(whole: WholeServer) -> Room:
-    return await room_on(whole)
+async def carol(whole: WholeServer) -> Client:
+    """A user who is not in the room."""
+    return await whole.register("carol")
 
 
-async def test_what_is_set_is_told_to_those_who_share_a_room(room: Room) -> None:
-    alice, bob, carol = room.alice, room.bob, room.carol
+async def test_what_is_set_is_told_to_those_who_share_a_room(room: Conversation, carol: Client) -> None:
+    alice, bob = room.alice, room.bob
     since, elsewhere = (await sync(bob))["next_batch"], (await sync(carol))["next_batch"]
     waiting = asyncio.create_task(news(bob, since))
     assert (await put(alice, "online", status_msg="I am here")).ok() == {}
@@ -93,14 +88,14 @@ async def test_what_is_set_is_told_to_those_who_share_a_room(room: Room) -> None
     assert shown(await sync(bob)) == {}, "who is offline is no news to who starts anew"
 
 
-async def test_what_changes_nothing_is_no_news(room: Room) -> None:
+async def test_what_changes_nothing_is_no_news(room: Conversation) -> None:
     (await put(room.alice, "unavailable", status_msg="x")).ok()
     since = (await sync(room.bob))["next_batch"]
     (await put(room.alice, "unavailable", status_msg="x")).ok()
     assert await sync(room.bob, since) == no_news(since)
 
 
-async def test_set_presence_of_sync(room: Room) -> None:
+async def test_set_presence_of_sync(room: Conversation) -> None:
     alice, bob = room.alice, room.bob
     since = (await sync(bob))["next_batch"]
     await sync(alice, set_presence="offline")
@@ -122,7 +117,7 @@ async def test_set_presence_of_sync(room: Room) -> None:
     assert await sync(bob, since) == no_news(since)
 
 
-async def test_activity(room: Room) -> None:
+async def test_activity(room: Conversation) -> None:
     await sync(room.alice, set_presence="online")
     (await put(room.alice, "unavailable")).ok()
     since = (await sync(room.bob))["next_batch"]
@@ -132,7 +127,9 @@ async def test_activity(room: Room) -> None:
     assert await get(room.bob, room.alice) == ONLINE
 
 
-async def test_who_does_not_come_back_goes_offline(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_does_not_come_back_goes_offline(
+    room: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rules, "GONE_MS", 50)
     since = (await sync(room.bob))["next_batch"]
     await sync(room.alice, set_presence="online")
@@ -142,7 +139,9 @@ async def test_who_does_not_come_back_goes_offline(room: Room, monkeypatch: pyte
     assert shown(await sync(room.bob, since)) == {room.alice.user_id: {"presence": "offline"}}
 
 
-async def test_who_waits_and_does_nothing_becomes_idle(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_waits_and_does_nothing_becomes_idle(
+    room: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rules, "ACTIVE_MS", 40)
     monkeypatch.setattr(rules, "IDLE_MS", 80)
     since = (await sync(room.bob))["next_batch"]
@@ -156,8 +155,10 @@ async def test_who_waits_and_does_nothing_becomes_idle(room: Room, monkeypatch: 
     waiting.cancel()
 
 
-async def test_who_joins_gets_to_know_the_others_and_they_the_newcomer(room: Room) -> None:
-    alice, bob, carol = room.alice, room.bob, room.carol
+async def test_who_joins_gets_to_know_the_others_and_they_the_newcomer(
+    room: Conversation, carol: Client
+) -> None:
+    alice, bob = room.alice, room.bob
     for client in (alice, carol):
         await sync(client, set_presence="online")
     since = {client.user_id: (await sync(client))["next_batch"] for client in (bob, carol)}
@@ -171,7 +172,7 @@ async def test_who_joins_gets_to_know_the_others_and_they_the_newcomer(room: Roo
     assert shown(everything) == {alice.user_id: ONLINE, carol.user_id: ONLINE}
 
 
-async def test_ignored_users(room: Room) -> None:
+async def test_ignored_users(room: Conversation) -> None:
     alice, bob, room_id = room.alice, room.bob, room.room_id
     event_id = await say(alice, room_id, "hello")
     ignored = f"{V3}/user/{quote(bob.user_id)}/account_data/m.ignored_user_list"
@@ -191,7 +192,7 @@ async def test_ignored_users(room: Room) -> None:
     assert "presence" not in first and first["rooms"]["join"][room_id]["ephemeral"]["events"] == []
 
 
-async def test_names(room: Room) -> None:
+async def test_names(room: Conversation) -> None:
     await sync(room.alice, set_presence="online")
     since = (await sync(room.bob))["next_batch"]
     target = f"{V3}/profile/{quote(room.alice.user_id)}/displayname"
@@ -215,7 +216,7 @@ async def test_names(room: Room) -> None:
         ({"limit": 0}, ""),
     ],
 )
-async def test_the_filter(room: Room, presence: dict[str, Any], seen: str) -> None:
+async def test_the_filter(room: Conversation, presence: dict[str, Any], seen: str) -> None:
     since = (await sync(room.bob))["next_batch"]
     for client in (room.alice, room.bob):
         await sync(client, set_presence="online")
@@ -234,8 +235,8 @@ async def test_the_filter(room: Room, presence: dict[str, Any], seen: str) -> No
         assert ("presence" in answer) is bool(seen)
 
 
-async def test_what_is_refused(room: Room) -> None:
-    alice, bob, carol = room.alice, room.bob, room.carol
+async def test_what_is_refused(room: Conversation, carol: Client) -> None:
+    alice, bob = room.alice, room.bob
     (await carol.get(path(alice.user_id))).refused(403, "M_FORBIDDEN")
     (await alice.get(path("@nobody:test"))).refused(403, "M_FORBIDDEN")
     (await alice.get(path("alice"))).refused(400, "M_INVALID_PARAM")
@@ -258,7 +259,7 @@ async def test_what_is_refused(room: Room) -> None:
 async def test_changes_have_a_limit(tmp_path: Path) -> None:
     limit = {"per_user": {"per_second": 0.001, "burst_count": 1}}
     async with WholeServer(Authority(tmp_path), tmp_path, more={"rc_presence": limit}) as server:
-        room = await room_on(server)
+        room = await conversation(server)
         (await put(room.alice, "unavailable")).ok()
         (await put(room.alice, "online")).refused(429, "M_LIMIT_EXCEEDED")
         await sync(room.alice, set_presence="online")
@@ -270,7 +271,7 @@ async def test_changes_have_a_limit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("enabled", [False, "untracked"])
 async def test_switched_off(tmp_path: Path, enabled: bool | str) -> None:
     async with WholeServer(Authority(tmp_path), tmp_path, more={"presence": {"enabled": enabled}}) as server:
-        room = await room_on(server)
+        room = await conversation(server)
         since = (await sync(room.bob))["next_batch"]
         assert (await put(room.alice, "online", status_msg="here")).ok() == {}
         (await put(room.alice, "online", room.bob.user_id)).refused(403, "M_FORBIDDEN")
@@ -278,7 +279,8 @@ async def test_switched_off(tmp_path: Path, enabled: bool | str) -> None:
         assert await sync(room.bob, since) == no_news(since)
         assert "presence" not in await sync(room.bob)
         assert await get(room.bob, room.alice) == {"presence": "offline"}
-        answer = await room.carol.get(path(room.alice.user_id))
+        carol = await server.register("carol")
+        answer = await carol.get(path(room.alice.user_id))
         if enabled == "untracked":
             answer.refused(403, "M_FORBIDDEN")
         else:
@@ -289,7 +291,7 @@ async def test_switched_off(tmp_path: Path, enabled: bool | str) -> None:
 async def test_offline_users_too(tmp_path: Path) -> None:
     settings = {"include_offline_users_on_sync": True}
     async with WholeServer(Authority(tmp_path), tmp_path, more={"presence": settings}) as server:
-        room = await room_on(server)
+        room = await conversation(server)
         (await put(room.alice, "online")).ok()
         (await put(room.alice, "offline")).ok()
         assert shown(await sync(room.bob)) == {room.alice.user_id: {"presence": "offline"}}
@@ -298,7 +300,7 @@ async def test_offline_users_too(tmp_path: Path) -> None:
 async def test_a_restart(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     async with WholeServer(authority, tmp_path) as first:
-        room = await room_on(first)
+        room = await conversation(first)
         await sync(room.alice, set_presence="online")
         since = (await sync(room.bob))["next_batch"]
     async with WholeServer(authority, tmp_path) as again:

@@ -10,29 +10,21 @@ from urllib.parse import quote
 
 from tests.storage.conftest import Settings, database_settings, postgresql, templates
 from tests.support.certificates import Authority
-from tests.support.client import Client
 from tests.support.push_gateway import PushGateway
-from tests.support.whole import V3, WholeServer, create_room, membership, say, sync
+from tests.support.whole import V3, Conversation, WholeServer, conversation, create_room, say, sync
 
 __all__ = ["database_settings", "postgresql", "templates"]
 
 
-class Scene:
-    """A room of alice and bob, who has a pusher."""
-
-    def __init__(self, alice: Client, bob: Client, room_id: str) -> None:
-        self.alice, self.bob, self.room_id = alice, bob, room_id
-
-
 @asynccontextmanager
-async def scene(directory: Path, gateway: PushGateway, more: Mapping[str, Any]) -> AsyncIterator[Scene]:
-    """On a server with some settings."""
+async def scene(
+    directory: Path, gateway: PushGateway, more: Mapping[str, Any]
+) -> AsyncIterator[Conversation]:
+    """A room of alice and bob, who has a pusher, on a server with some settings."""
     async with WholeServer(Authority(directory), directory, more=more) as server:
-        alice, bob = await server.register("alice"), await server.register("bob")
-        room_id = await create_room(alice)
-        (await membership(bob, room_id, "join")).ok()
-        (await bob.post(f"{V3}/pushers/set", gateway.pusher())).ok()
-        yield Scene(alice, bob, room_id)
+        room = await conversation(server)
+        (await room.bob.post(f"{V3}/pushers/set", gateway.pusher())).ok()
+        yield room
 
 
 async def test_without_content(tmp_path: Path, gateway: PushGateway) -> None:

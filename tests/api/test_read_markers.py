@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-import pytest
-
 from tests.support.client import Answer, Client, no_news
 from tests.support.whole import V3, WholeServer, create_room, membership, say, sync
 
@@ -21,11 +19,6 @@ def shown(answer: Mapping[str, Any], room_id: str, section: str) -> list[dict[st
         answer.get("rooms", {}).get("join", {}).get(room_id, {}).get(section, {}).get("events", [])
     )
     return events
-
-
-@pytest.fixture
-async def alice(whole: WholeServer) -> Client:
-    return await whole.register("alice")
 
 
 async def test_marker_and_receipts_in_one(whole: WholeServer, alice: Client) -> None:

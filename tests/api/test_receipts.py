@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.support.client import Answer, Client, no_news
-from tests.support.whole import V3, WholeServer, create_room, membership, say, send_path, sync
+from tests.support.whole import V3, Conversation, WholeServer, create_room, membership, say, send_path, sync
 
 
 def path(room_id: str, event_id: str, kind: str = "m.read") -> str:
@@ -47,22 +47,7 @@ def receipts(answer: Mapping[str, Any], room_id: str) -> list[tuple[str, str, st
     return found
 
 
-class Room:
-    """A room of two users."""
-
-    def __init__(self, alice: Client, bob: Client, room_id: str) -> None:
-        self.alice, self.bob, self.room_id = alice, bob, room_id
-
-
-@pytest.fixture
-async def room(whole: WholeServer) -> Room:
-    alice, bob = await whole.register("alice"), await whole.register("bob")
-    room_id = await create_room(alice)
-    (await membership(bob, room_id, "join")).ok()
-    return Room(alice, bob, room_id)
-
-
-async def test_a_receipt_is_shown_to_the_room(room: Room) -> None:
+async def test_a_receipt_is_shown_to_the_room(room: Conversation) -> None:
     event_id = await say(room.alice, room.room_id, "one")
     since = (await sync(room.alice))["next_batch"]
     waiting = asyncio.create_task(sync(room.alice, since, timeout=30_000))
@@ -80,7 +65,7 @@ async def test_a_receipt_is_shown_to_the_room(room: Room) -> None:
     assert with_state_after["rooms"]["join"][room.room_id]["state_after"]["events"] == []
 
 
-async def test_a_receipt_moves_forwards_alone(room: Room) -> None:
+async def test_a_receipt_moves_forwards_alone(room: Conversation) -> None:
     first, second = await say(room.alice, room.room_id, "1"), await say(room.alice, room.room_id, "2")
     (await read(room.bob, room.room_id, second)).ok()
     since = (await sync(room.alice))["next_batch"]
@@ -94,7 +79,7 @@ async def test_a_receipt_moves_forwards_alone(room: Room) -> None:
     ]
 
 
-async def test_private_receipts_are_their_owners(room: Room) -> None:
+async def test_private_receipts_are_their_owners(room: Conversation) -> None:
     event_id = await say(room.alice, room.room_id, "one")
     since = (await sync(room.alice))["next_batch"]
     waiting = asyncio.create_task(sync(room.bob, since, timeout=30_000))
@@ -110,7 +95,7 @@ async def test_private_receipts_are_their_owners(room: Room) -> None:
     assert sorted(receipts(await sync(room.bob, since), room.room_id)) == [public, *expected]
 
 
-async def test_threads(room: Room) -> None:
+async def test_threads(room: Conversation) -> None:
     alice, bob, room_id = room.alice, room.bob, room.room_id
     root, other = await say(alice, room_id, "root"), await say(alice, room_id, "other")
     child = await reply(alice, room_id, "m.thread", root)
@@ -141,13 +126,13 @@ async def test_threads(room: Room) -> None:
 
 
 @pytest.mark.parametrize("thread_id", ["", 5, None, ["main"], "Main", "$nowhere", "$" + "x" * 300])
-async def test_threads_that_are_none(room: Room, thread_id: Any) -> None:
+async def test_threads_that_are_none(room: Conversation, thread_id: Any) -> None:
     event_id = await say(room.alice, room.room_id, "one")
     (await read(room.bob, room.room_id, event_id, thread_id=thread_id)).refused(400, "M_INVALID_PARAM")
     assert receipts(await sync(room.alice), room.room_id) == []
 
 
-async def test_what_is_refused(room: Room, whole: WholeServer) -> None:
+async def test_what_is_refused(room: Conversation, whole: WholeServer) -> None:
     carol, elsewhere = await whole.register("carol"), await create_room(room.bob)
     event_id, other = await say(room.alice, room.room_id, "one"), await say(room.bob, elsewhere, "two")
     (await read(carol, room.room_id, event_id)).refused(403, "M_FORBIDDEN")
@@ -167,14 +152,14 @@ async def test_what_is_refused(room: Room, whole: WholeServer) -> None:
     assert receipts(await sync(room.alice), room.room_id) == []
 
 
-async def test_old_paths_and_no_body(room: Room) -> None:
+async def test_old_paths_and_no_body(room: Conversation) -> None:
     event_id = await say(room.alice, room.room_id, "one")
     target = path(room.room_id, event_id).replace("/v3/", "/r0/")
     assert (await room.bob.post(target, content=b"")).ok() == {}
     assert len(receipts(await sync(room.alice), room.room_id)) == 1
 
 
-async def test_who_joins_gets_all_receipts(room: Room, whole: WholeServer) -> None:
+async def test_who_joins_gets_all_receipts(room: Conversation, whole: WholeServer) -> None:
     carol = await whole.register("carol")
     since = (await sync(carol))["next_batch"]
     event_id = await say(room.alice, room.room_id, "one")
@@ -205,7 +190,7 @@ async def test_who_joins_gets_all_receipts(room: Room, whole: WholeServer) -> No
         ({"not_rooms": ["!other:test"]}, True),
     ],
 )
-async def test_the_filter(room: Room, ephemeral: dict[str, Any], shown: bool) -> None:
+async def test_the_filter(room: Conversation, ephemeral: dict[str, Any], shown: bool) -> None:
     event_id = await say(room.alice, room.room_id, "one")
     since = (await sync(room.alice))["next_batch"]
     (await read(room.bob, room.room_id, event_id)).ok()
@@ -215,7 +200,7 @@ async def test_the_filter(room: Room, ephemeral: dict[str, Any], shown: bool) ->
     assert bool(receipts(answer, room.room_id)) is ("rooms" in answer) is shown
 
 
-async def test_the_filter_by_rooms(room: Room) -> None:
+async def test_the_filter_by_rooms(room: Conversation) -> None:
     event_id = await say(room.alice, room.room_id, "one")
     since = (await sync(room.alice))["next_batch"]
     (await read(room.bob, room.room_id, event_id)).ok()
@@ -224,7 +209,7 @@ async def test_the_filter_by_rooms(room: Room) -> None:
         assert ("rooms" in await sync(room.alice, since, filter=wanted)) is shown
 
 
-async def test_receipts_come_with_messages(room: Room) -> None:
+async def test_receipts_come_with_messages(room: Conversation) -> None:
     since = (await sync(room.alice))["next_batch"]
     event_id = await say(room.alice, room.room_id, "one")
     (await read(room.bob, room.room_id, event_id)).ok()

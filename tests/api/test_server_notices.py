@@ -30,16 +30,6 @@ def whole_settings() -> dict[str, Any]:
     return {"server_notices": SETTINGS}
 
 
-@pytest.fixture
-async def root(whole: WholeServer) -> Client:
-    return await whole.register_admin("root")
-
-
-@pytest.fixture
-async def alice(whole: WholeServer) -> Client:
-    return await whole.register("alice")
-
-
 async def send(root: Client, user_id: str, **more: Any) -> Answer:
     return await root.post(PATH, {"user_id": user_id, "content": HELLO, **more})
 

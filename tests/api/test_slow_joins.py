@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -33,16 +32,9 @@ class SlowPeer(FederationPeer):
 
 
 @pytest.fixture
-async def peer(tmp_path: Path) -> AsyncIterator[SlowPeer]:
+async def peer(authority: Authority) -> AsyncIterator[SlowPeer]:
     """The slow one."""
-    async with SlowPeer(Authority(tmp_path)) as server:
-        yield server
-
-
-@pytest.fixture
-async def ours(peer: SlowPeer, tmp_path: Path) -> AsyncIterator[WholeServer]:
-    """This server."""
-    async with WholeServer(peer.authority, tmp_path, None) as server:
+    async with SlowPeer(authority) as server:
         yield server
 
 

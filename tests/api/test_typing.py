@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.certificates import Authority
 from tests.support.client import Answer, Client, no_news
-from tests.support.whole import V3, WholeServer, create_room, membership, say, sync
+from tests.support.whole import V3, Conversation, WholeServer, create_room, membership, say, sync
 
 
 async def types(
@@ -30,26 +30,11 @@ def typing(answer: Mapping[str, Any], room_id: str) -> list[list[str]]:
     return [event["content"]["user_ids"] for event in events if event["type"] == "m.typing"]
 
 
-class Room:
-    """A room of two users."""
-
-    def __init__(self, alice: Client, bob: Client, room_id: str) -> None:
-        self.alice, self.bob, self.room_id = alice, bob, room_id
-
-
-@pytest.fixture
-async def room(whole: WholeServer) -> Room:
-    alice, bob = await whole.register("alice"), await whole.register("bob")
-    room_id = await create_room(alice)
-    (await membership(bob, room_id, "join")).ok()
-    return Room(alice, bob, room_id)
-
-
 async def news(client: Client, since: str) -> Any:
     return await asyncio.wait_for(sync(client, since, timeout=30_000), 10)
 
 
-async def test_a_life_of_typing(room: Room) -> None:
+async def test_a_life_of_typing(room: Conversation) -> None:
     bob, room_id = room.bob.user_id, room.room_id
     since = (await sync(room.alice))["next_batch"]
     waiting = asyncio.create_task(news(room.alice, since))
@@ -72,7 +57,7 @@ async def test_a_life_of_typing(room: Room) -> None:
     assert "rooms" not in await sync(room.alice, since)
 
 
-async def test_time_runs_out(room: Room) -> None:
+async def test_time_runs_out(room: Conversation) -> None:
     since = (await sync(room.alice))["next_batch"]
     (await types(room.bob, room.room_id, timeout=50)).ok()
     began = await news(room.alice, since)
@@ -81,13 +66,13 @@ async def test_time_runs_out(room: Room) -> None:
     assert typing(began, room.room_id) == [[]]
 
 
-async def test_no_time_is_no_typing(room: Room) -> None:
+async def test_no_time_is_no_typing(room: Conversation) -> None:
     since = (await sync(room.alice))["next_batch"]
     (await types(room.bob, room.room_id, timeout=0)).ok()
     assert await sync(room.alice, since) == no_news(since)
 
 
-async def test_a_message_and_typing_come_together(room: Room) -> None:
+async def test_a_message_and_typing_come_together(room: Conversation) -> None:
     since = (await sync(room.alice))["next_batch"]
     (await types(room.bob, room.room_id)).ok()
     event_id = await say(room.bob, room.room_id, "hello")
@@ -102,7 +87,7 @@ async def test_a_message_and_typing_come_together(room: Room) -> None:
     assert len((await room.alice.get(members)).ok()["chunk"]) == 2
 
 
-async def test_who_joins_is_told(room: Room, whole: WholeServer) -> None:
+async def test_who_joins_is_told(room: Conversation, whole: WholeServer) -> None:
     carol = await whole.register("carol")
     other = await create_room(room.bob)
     (await membership(carol, other, "join")).ok()
@@ -115,7 +100,7 @@ async def test_who_joins_is_told(room: Room, whole: WholeServer) -> None:
     assert typing(answer, room.room_id) == [[room.bob.user_id]] and typing(answer, other) == []
 
 
-async def test_who_leaves_types_no_more(room: Room, whole: WholeServer) -> None:
+async def test_who_leaves_types_no_more(room: Conversation, whole: WholeServer) -> None:
     since = (await sync(room.alice))["next_batch"]
     (await types(room.bob, room.room_id)).ok()
     answer = await news(room.alice, since)
@@ -128,14 +113,14 @@ async def test_who_leaves_types_no_more(room: Room, whole: WholeServer) -> None:
     assert seen == [[]]
 
 
-async def test_a_changed_name_does_not_end_it(room: Room) -> None:
+async def test_a_changed_name_does_not_end_it(room: Conversation) -> None:
     (await types(room.bob, room.room_id)).ok()
     name = f"{V3}/profile/{quote(room.bob.user_id)}/displayname"
     (await room.bob.put(name, {"displayname": "Bob"})).ok()
     assert typing(await sync(room.alice), room.room_id) == [[room.bob.user_id]]
 
 
-async def test_what_is_refused(room: Room, whole: WholeServer) -> None:
+async def test_what_is_refused(room: Conversation, whole: WholeServer) -> None:
     carol = await whole.register("carol")
     (await types(carol, room.room_id)).refused(403, "M_FORBIDDEN")
     (await types(room.bob, room.room_id, user_id=room.alice.user_id)).refused(403, "M_FORBIDDEN")
@@ -164,7 +149,7 @@ async def test_what_is_refused(room: Room, whole: WholeServer) -> None:
         ({"rooms": []}, False),
     ],
 )
-async def test_the_filter(room: Room, ephemeral: dict[str, Any], shown: bool) -> None:
+async def test_the_filter(room: Conversation, ephemeral: dict[str, Any], shown: bool) -> None:
     since = (await sync(room.alice))["next_batch"]
     (await types(room.bob, room.room_id)).ok()
     wanted = json.dumps({"room": {"ephemeral": ephemeral}})
@@ -174,7 +159,7 @@ async def test_the_filter(room: Room, ephemeral: dict[str, Any], shown: bool) ->
     )
 
 
-async def test_typing_and_receipts_with_a_limit(room: Room) -> None:
+async def test_typing_and_receipts_with_a_limit(room: Conversation) -> None:
     event_id = await say(room.alice, room.room_id, "hello")
     since = (await sync(room.alice))["next_batch"]
     receipt = f"{V3}/rooms/{quote(room.room_id)}/receipt/m.read/{quote(event_id)}"

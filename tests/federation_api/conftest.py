@@ -6,17 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.certificates import Authority
+from tests.support.certificates import authority as authority
 from tests.support.client import Client
 from tests.support.federating_server import FederatingServer
-from tests.support.federation_peer import FederationPeer
+from tests.support.federation_peer import FederationPeer, PeerRoom
+from tests.support.federation_peer import peer as peer
 from tests.support.push_gateway import gateway as gateway
-from tests.support.whole import WholeServer, complaints
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    """The authority that both trust."""
-    return Authority(tmp_path)
+from tests.support.whole import WholeServer, create_room, faultless
 
 
 @pytest.fixture
@@ -27,20 +23,18 @@ async def ours(authority: Authority, tmp_path: Path) -> AsyncIterator[Federating
 
 
 @pytest.fixture
-async def peer(authority: Authority) -> AsyncIterator[FederationPeer]:
-    """Another server."""
-    async with FederationPeer(authority) as server:
-        yield server
+async def room(ours: FederatingServer, peer: FederationPeer) -> PeerRoom:
+    """A room of the peer that @bob of ours is in."""
+    made = peer.room("10")
+    await ours.joins.join(ours.user("bob"), made.room_id, [peer.server_name], {})
+    return made
 
 
 @pytest.fixture
 async def whole(authority: Authority, tmp_path: Path) -> AsyncIterator[WholeServer]:
     """This server, whole."""
-    with complaints() as logged:
-        async with WholeServer(authority, tmp_path, None) as server:
-            yield server
-            assert await server.violations() == []
-    assert logged == []
+    async with faultless(WholeServer(authority, tmp_path, None)) as server:
+        yield server
 
 
 @pytest.fixture
@@ -54,3 +48,10 @@ async def other(authority: Authority, tmp_path: Path) -> AsyncIterator[WholeServ
 async def alice(whole: WholeServer) -> Client:
     """A user of the whole server."""
     return await whole.register("alice")
+
+
+@pytest.fixture
+async def alices_room(whole: WholeServer, peer: FederationPeer, alice: Client) -> PeerRoom:
+    """A room of Alice that @zoe of the peer has joined."""
+    room_id = await create_room(alice, room_version="10")
+    return await peer.join(whole.server_name, room_id, peer.user("zoe"), "10")

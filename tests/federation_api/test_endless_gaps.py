@@ -13,14 +13,6 @@ from tests.support.federation_peer import Asked, FederationPeer, PeerRoom
 FILLING = ("get_missing_events", "state_ids", "state", "event", "event_auth")
 
 
-@pytest.fixture
-async def room(ours: FederatingServer, peer: FederationPeer) -> PeerRoom:
-    """A room of the peer that @bob of ours is in."""
-    made = peer.room("10")
-    await ours.joins.join(ours.user("bob"), made.room_id, [peer.server_name], {})
-    return made
-
-
 def asked(peer: FederationPeer) -> int:
     """How many requests the peer was sent to fill gaps."""
     return sum(len(peer.asked_for(endpoint)) for endpoint in FILLING)

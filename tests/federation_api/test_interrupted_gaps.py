@@ -3,21 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from aiohttp import web
 
 from tests.support.federating_server import FederatingServer
 from tests.support.federation_peer import Asked, FederationPeer, PeerRoom
 
 FILLING = ("get_missing_events", "state_ids", "state", "event", "event_auth")
-
-
-@pytest.fixture
-async def room(ours: FederatingServer, peer: FederationPeer) -> PeerRoom:
-    """A room of the peer that @bob of ours is in."""
-    made = peer.room("10")
-    await ours.joins.join(ours.user("bob"), made.room_id, [peer.server_name], {})
-    return made
 
 
 def failing(peer: FederationPeer, times: int) -> Callable[[Asked], Any]:

@@ -65,21 +65,13 @@ async def test_who_joins_is_introduced(whole: WholeServer, other: WholeServer) -
     await until_shown(bob, theirs, alice.user_id, "unavailable")
 
 
-@pytest.fixture
-async def room(whole: WholeServer, peer: FederationPeer, alice: Client) -> PeerRoom:
-    """A room of Alice that a user of the peer has joined."""
-    room_id = await create_room(alice, room_version="10")
-    return await peer.join(whole.server_name, room_id, peer.user("zoe"), "10")
-
-
 def told(peer: FederationPeer) -> list[dict[str, Any]]:
     """What the peer was told of presence."""
-    edus = [edu for asked in peer.asked_for("send") for edu in asked.body.get("edus", [])]
-    return [each for edu in edus if edu["edu_type"] == "m.presence" for each in edu["content"]["push"]]
+    return [each for edu in peer.edus() if edu["edu_type"] == "m.presence" for each in edu["content"]["push"]]
 
 
 async def test_what_our_users_do_is_sent(
-    whole: WholeServer, peer: FederationPeer, alice: Client, room: PeerRoom
+    whole: WholeServer, peer: FederationPeer, alice: Client, alices_room: PeerRoom
 ) -> None:
     stranger = await whole.register("stranger")
     await put(stranger, "online")
@@ -94,7 +86,7 @@ async def test_what_our_users_do_is_sent(
         "currently_active": True,
     }
     await put(alice, "online", status_msg="here")
-    await say(alice, room.room_id, "no change")
+    await say(alice, alices_room.room_id, "no change")
     await put(alice, "offline")
     await until(lambda: told(peer)[-1]["presence"] == "offline")
     assert len(told(peer)) == 2
@@ -112,7 +104,7 @@ async def test_who_is_there_is_told_to_a_server_that_joins(
 
 
 async def test_servers_are_told_again_in_time(
-    peer: FederationPeer, alice: Client, room: PeerRoom, monkeypatch: pytest.MonkeyPatch
+    peer: FederationPeer, alice: Client, alices_room: PeerRoom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(presence_tracker, "REPEAT_MS", 50)
     await put(alice, "unavailable")
@@ -126,7 +118,7 @@ async def send(peer: FederationPeer, whole: WholeServer, *contents: Any) -> None
 
 
 async def test_users_of_the_peer(
-    whole: WholeServer, peer: FederationPeer, alice: Client, room: PeerRoom
+    whole: WholeServer, peer: FederationPeer, alice: Client, alices_room: PeerRoom
 ) -> None:
     since = (await sync(alice))["next_batch"]
     zoe = {"user_id": peer.user("zoe"), "presence": "online", "last_active_ago": 5_000}
@@ -141,7 +133,11 @@ async def test_users_of_the_peer(
 
 
 async def test_who_is_not_heard_of_is_offline(
-    whole: WholeServer, peer: FederationPeer, alice: Client, room: PeerRoom, monkeypatch: pytest.MonkeyPatch
+    whole: WholeServer,
+    peer: FederationPeer,
+    alice: Client,
+    alices_room: PeerRoom,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(received_presence, "SILENCE_MS", 50)
     monkeypatch.setattr(received_presence, "SWEEP_S", 0.02)
@@ -154,7 +150,7 @@ async def test_who_is_not_heard_of_is_offline(
 
 
 async def test_what_the_peer_may_not_say(
-    whole: WholeServer, peer: FederationPeer, alice: Client, room: PeerRoom
+    whole: WholeServer, peer: FederationPeer, alice: Client, alices_room: PeerRoom
 ) -> None:
     since = (await sync(alice))["next_batch"]
     zoe = {"user_id": peer.user("zoe"), "presence": "online", "last_active_ago": 0}
@@ -186,9 +182,9 @@ async def test_who_is_told_of_before_the_room_is_here(
 
 
 async def test_who_shares_a_room_no_more(
-    whole: WholeServer, peer: FederationPeer, alice: Client, room: PeerRoom
+    whole: WholeServer, peer: FederationPeer, alice: Client, alices_room: PeerRoom
 ) -> None:
-    (await membership(alice, room.room_id, "leave")).ok()
+    (await membership(alice, alices_room.room_id, "leave")).ok()
     await until(lambda: peer.received())
     await put(alice, "online")
     zoe = {"user_id": peer.user("zoe"), "presence": "online", "last_active_ago": 0}

@@ -59,12 +59,11 @@ async def test_receipts_reach_the_other_server_and_come_back(whole: WholeServer,
 
 
 @pytest.fixture
-async def room(whole: WholeServer, peer: FederationPeer, alice: Client) -> PeerRoom:
-    """A room of Alice that users of the peer have joined."""
-    room_id = await create_room(alice, room_version="10")
-    room = await peer.join(whole.server_name, room_id, peer.user("zoe"), "10")
+async def room(alice: Client, alices_room: PeerRoom) -> PeerRoom:
+    """It, with something said since."""
+    room_id = alices_room.room_id
     assert (await say(alice, room_id, "first")) in await _events(alice, room_id)
-    return room
+    return alices_room
 
 
 async def _events(client: Client, room_id: str) -> list[str]:
@@ -89,8 +88,8 @@ async def test_what_our_users_read_is_sent(
     await read(alice, room.room_id, event_id, "m.read.private")
     await read(alice, room.room_id, event_id)
     await read(alice, room.room_id, root, thread_id="main")
-    await until(lambda: len(edus(peer)) == 2)
-    first, second = edus(peer)
+    await until(lambda: len(peer.edus()) == 2)
+    first, second = peer.edus()
     for edu, read_up_to, extra in ((first, event_id, {}), (second, root, {"thread_id": "main"})):
         data = edu["content"][room.room_id]["m.read"][alice.user_id].pop("data")
         assert isinstance(data.pop("ts"), int) and data == extra
@@ -102,12 +101,8 @@ async def test_what_our_users_read_is_sent(
     await read(alice, elsewhere, await say(alice, elsewhere, "of no concern to the peer"))
     await read(alice, room.room_id, event_id)
     await read(alice, room.room_id, await say(alice, room.room_id, "three"))
-    await until(lambda: len(edus(peer)) == 3)
-    assert list(edus(peer)[2]["content"]) == [room.room_id]
-
-
-def edus(peer: FederationPeer) -> list[dict[str, Any]]:
-    return [edu for asked in peer.asked_for("send") for edu in asked.body.get("edus", [])]
+    await until(lambda: len(peer.edus()) == 3)
+    assert list(peer.edus()[2]["content"]) == [room.room_id]
 
 
 async def test_receipts_of_the_peer(

@@ -21,14 +21,6 @@ from tests.support.federation_peer import Asked, FederationPeer, PeerRoom, until
 Room = PeerRoom
 
 
-@pytest.fixture
-async def room(ours: FederatingServer, peer: FederationPeer) -> PeerRoom:
-    """A room of the peer that @bob of ours is in."""
-    made = peer.room("10")
-    await ours.joins.join(ours.user("bob"), made.room_id, [peer.server_name], {})
-    return made
-
-
 def counted(result: str) -> float:
     """How many PDUs have had this result so far."""
     return REGISTRY.get_sample_value("homeserver_received_pdus_total", {"result": result}) or 0

@@ -47,45 +47,37 @@ async def test_typing_reaches_the_other_server_and_comes_back(whole: WholeServer
     await until_typing(alice, since, room_id)
 
 
-@pytest.fixture
-async def room(whole: WholeServer, peer: FederationPeer, alice: Client) -> PeerRoom:
-    """A room of Alice that a user of the peer has joined."""
-    room_id = await create_room(alice, room_version="10")
-    return await peer.join(whole.server_name, room_id, peer.user("zoe"), "10")
-
-
 def told(peer: FederationPeer) -> list[dict[str, Any]]:
     """What the peer was told of typing."""
-    edus = [edu for asked in peer.asked_for("send") for edu in asked.body.get("edus", [])]
-    return [edu["content"] for edu in edus if edu["edu_type"] == "m.typing"]
+    return [edu["content"] for edu in peer.edus() if edu["edu_type"] == "m.typing"]
 
 
-async def test_what_our_users_do_is_sent(peer: FederationPeer, alice: Client, room: PeerRoom) -> None:
+async def test_what_our_users_do_is_sent(peer: FederationPeer, alice: Client, alices_room: PeerRoom) -> None:
     elsewhere = await create_room(alice)
     await types(alice, elsewhere)
-    await types(alice, room.room_id)
+    await types(alice, alices_room.room_id)
     await until(lambda: told(peer))
-    await types(alice, room.room_id)
-    await types(alice, room.room_id, False)
-    await types(alice, room.room_id, False)
+    await types(alice, alices_room.room_id)
+    await types(alice, alices_room.room_id, False)
+    await types(alice, alices_room.room_id, False)
     await until(lambda: len(told(peer)) > 1)
-    await types(alice, room.room_id, timeout=20)
+    await types(alice, alices_room.room_id, timeout=20)
     await until(lambda: len(told(peer)) > 2 and told(peer)[-1]["typing"] is False)
-    said = {"room_id": room.room_id, "user_id": alice.user_id}
+    said = {"room_id": alices_room.room_id, "user_id": alice.user_id}
     assert told(peer)[:2] == [said | {"typing": True}, said | {"typing": False}]
     assert all(content | {"typing": True} == said | {"typing": True} for content in told(peer))
 
 
 async def test_it_is_repeated_as_long_as_it_lasts(
-    peer: FederationPeer, alice: Client, room: PeerRoom, monkeypatch: pytest.MonkeyPatch
+    peer: FederationPeer, alice: Client, alices_room: PeerRoom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(own_typing, "REPEAT_S", 0.02)
-    await types(alice, room.room_id)
+    await types(alice, alices_room.room_id)
     await until(lambda: len(told(peer)) >= 3)
-    await types(alice, room.room_id, False)
+    await types(alice, alices_room.room_id, False)
     await until(lambda: told(peer)[-1]["typing"] is False)
     count = len(told(peer))
-    await say(alice, room.room_id, "to see that nothing else is sent")
+    await say(alice, alices_room.room_id, "to see that nothing else is sent")
     await until(lambda: peer.received())
     assert len(told(peer)) == count
 
@@ -96,35 +88,39 @@ async def send(peer: FederationPeer, whole: WholeServer, *contents: Any) -> None
 
 
 async def test_users_of_the_peer(
-    whole: WholeServer, peer: FederationPeer, alice: Client, room: PeerRoom
+    whole: WholeServer, peer: FederationPeer, alice: Client, alices_room: PeerRoom
 ) -> None:
     since = (await sync(alice))["next_batch"]
-    zoe = {"room_id": room.room_id, "user_id": peer.user("zoe")}
+    zoe = {"room_id": alices_room.room_id, "user_id": peer.user("zoe")}
     await send(peer, whole, zoe | {"typing": True})
-    since = await until_typing(alice, since, room.room_id, peer.user("zoe"))
+    since = await until_typing(alice, since, alices_room.room_id, peer.user("zoe"))
     await send(peer, whole, zoe | {"typing": True})
     assert await sync(alice, since) == no_news(since)
     await send(peer, whole, zoe | {"typing": False})
-    await until_typing(alice, since, room.room_id)
+    await until_typing(alice, since, alices_room.room_id)
 
 
 async def test_who_is_not_heard_of_has_stopped(
-    whole: WholeServer, peer: FederationPeer, alice: Client, room: PeerRoom, monkeypatch: pytest.MonkeyPatch
+    whole: WholeServer,
+    peer: FederationPeer,
+    alice: Client,
+    alices_room: PeerRoom,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(received_typing, "TIMEOUT_MS", 50)
     since = (await sync(alice))["next_batch"]
-    await send(peer, whole, {"room_id": room.room_id, "user_id": peer.user("zoe"), "typing": True})
+    await send(peer, whole, {"room_id": alices_room.room_id, "user_id": peer.user("zoe"), "typing": True})
     monkeypatch.setattr(received_typing, "TIMEOUT_MS", 60_000)
-    since = await until_typing(alice, since, room.room_id, peer.user("zoe"))
-    await until_typing(alice, since, room.room_id)
+    since = await until_typing(alice, since, alices_room.room_id, peer.user("zoe"))
+    await until_typing(alice, since, alices_room.room_id)
 
 
 async def test_what_the_peer_may_not_say(
-    whole: WholeServer, peer: FederationPeer, alice: Client, room: PeerRoom
+    whole: WholeServer, peer: FederationPeer, alice: Client, alices_room: PeerRoom
 ) -> None:
     elsewhere = await create_room(alice)
     since = (await sync(alice))["next_batch"]
-    zoe = {"room_id": room.room_id, "user_id": peer.user("zoe"), "typing": True}
+    zoe = {"room_id": alices_room.room_id, "user_id": peer.user("zoe"), "typing": True}
     await send(
         peer,
         whole,
@@ -139,18 +135,18 @@ async def test_what_the_peer_may_not_say(
         {},
     )
     assert await sync(alice, since) == no_news(since)
-    await types(alice, room.room_id)
-    since = await until_typing(alice, since, room.room_id, alice.user_id)
+    await types(alice, alices_room.room_id)
+    since = await until_typing(alice, since, alices_room.room_id, alice.user_id)
     await send(peer, whole, zoe | {"user_id": alice.user_id, "typing": False})
     assert await sync(alice, since) == no_news(since)
 
 
 async def test_the_servers_acl(
-    whole: WholeServer, peer: FederationPeer, alice: Client, room: PeerRoom
+    whole: WholeServer, peer: FederationPeer, alice: Client, alices_room: PeerRoom
 ) -> None:
-    target = f"{V3}/rooms/{quote(room.room_id)}/state/m.room.server_acl/"
+    target = f"{V3}/rooms/{quote(alices_room.room_id)}/state/m.room.server_acl/"
     host = peer.server_name.partition(":")[0]
     (await alice.put(target, {"allow": ["*"], "deny": [host]})).ok()
     since = (await sync(alice))["next_batch"]
-    await send(peer, whole, {"room_id": room.room_id, "user_id": peer.user("zoe"), "typing": True})
+    await send(peer, whole, {"room_id": alices_room.room_id, "user_id": peer.user("zoe"), "typing": True})
     assert await sync(alice, since) == no_news(since)

@@ -8,31 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.support.certificates import Authority
+from tests.support.certificates import authority as authority
 from tests.support.federation_peer import FederationPeer
-from tests.support.whole import WholeServer, complaints
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    """The authority that both trust."""
-    return Authority(tmp_path)
-
-
-@pytest.fixture
-async def peer(authority: Authority) -> AsyncIterator[FederationPeer]:
-    """Another server."""
-    async with FederationPeer(authority) as server:
-        yield server
+from tests.support.federation_peer import peer as peer
+from tests.support.whole import WholeServer, complaints, faultless
 
 
 @pytest.fixture
 async def ours(authority: Authority, peer: FederationPeer, tmp_path: Path) -> AsyncIterator[WholeServer]:
     """This server. It must not log an error, and its database must be sound in the end."""
-    with complaints() as logged:
-        async with WholeServer(authority, tmp_path, (peer.server_name,)) as server:
-            yield server
-            assert await server.violations() == []
-    assert logged == []
+    async with faultless(WholeServer(authority, tmp_path, (peer.server_name,))) as server:
+        yield server
 
 
 @pytest.fixture

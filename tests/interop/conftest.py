@@ -12,7 +12,8 @@ import pytest_asyncio
 from tests.support.network import Network, network, running
 from tests.support.our_server import OurServer
 from tests.support.person import Person
-from tests.support.postgresql import PostgreSQLMissing, PostgreSQLServer, postgresql_server
+from tests.support.postgresql import PostgreSQLServer
+from tests.support.postgresql import postgresql as postgresql
 from tests.support.synapse import Synapse
 
 _numbers = itertools.count(1)
@@ -36,16 +37,6 @@ async def shared_servers(shared_network: Network) -> AsyncIterator[tuple[Synapse
     servers = Synapse(shared_network, "matrix.org"), OurServer(shared_network, "ours.test")
     async with running(*servers):
         yield servers
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgreSQLServer]:
-    """A PostgreSQL server. Without one the test is skipped."""
-    try:
-        with postgresql_server() as server:
-            yield server
-    except PostgreSQLMissing as missing:
-        pytest.skip(str(missing))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from homeserver.storage.database import Database, open_database
-from tests.support.postgresql import PostgreSQLMissing, PostgreSQLServer, postgresql_server
+from tests.support.postgresql import PostgreSQLServer
+from tests.support.postgresql import postgresql as postgresql
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,6 @@ class Settings:
 
 _numbers = itertools.count()
 _TEMPLATE = "template_migrated"
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgreSQLServer]:
-    """A PostgreSQL server. Without one the test is skipped."""
-    try:
-        with postgresql_server() as server:
-            yield server
-    except PostgreSQLMissing as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")

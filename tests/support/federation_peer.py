@@ -17,11 +17,12 @@ import inspect
 import json
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import unquote
 
+import pytest
 from aiohttp import web
 from signedjson.key import generate_signing_key
 
@@ -235,10 +236,7 @@ class FederationPeer:
     async def start(self) -> None:
         """Listen, again at the same address after `stop`."""
         if self._socket.fileno() == -1:
-            host, port = self.server_name.rsplit(":", 1)
-            self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind((host, int(port)))
+            self._socket = bound_socket(self.number, int(self.server_name.rpartition(":")[2]))
         application = web.Application(client_max_size=2**26)
         application.router.add_route("*", "/{path:.*}", self._respond)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
@@ -332,6 +330,10 @@ class FederationPeer:
     def received(self) -> list[dict[str, Any]]:
         """The PDUs that were sent here, in their order."""
         return [pdu for asked in self.asked_for("send") for pdu in asked.body["pdus"]]
+
+    def edus(self) -> list[dict[str, Any]]:
+        """The EDUs that were sent here, in their order."""
+        return [edu for asked in self.asked_for("send") for edu in asked.body.get("edus", [])]
 
     async def _respond(self, request: web.Request) -> web.StreamResponse:
         segments = [unquote(part) for part in request.raw_path.partition("?")[0].split("/")[1:]]
@@ -482,6 +484,13 @@ class FederationPeer:
     @staticmethod
     def _pdus(room: PeerRoom, event_ids: Sequence[str]) -> list[Mapping[str, Any]]:
         return [room.events[event_id].pdu for event_id in event_ids]
+
+
+@pytest.fixture
+async def peer(authority: Authority) -> AsyncIterator[FederationPeer]:
+    """Another server."""
+    async with FederationPeer(authority) as server:
+        yield server
 
 
 def error(status: int, errcode: str, message: str) -> web.Response:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 import asyncpg
+import pytest
 
 SUPERUSER = "tester"
 WITH_PASSWORD = "with_password"  # the name of a role, to be created, that is asked for its password
@@ -138,3 +139,13 @@ def postgresql_server() -> Iterator[PostgreSQLServer]:
             if reading is not None:
                 reading.join()  # to the end of the log, which the last of the server's processes brings
             process.stderr.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQLServer]:
+    """A PostgreSQL server. Without one the test is skipped."""
+    try:
+        with postgresql_server() as server:
+            yield server
+    except PostgreSQLMissing as missing:
+        pytest.skip(str(missing))

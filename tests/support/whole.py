@@ -144,6 +144,7 @@ class WholeServer:
         self.server_name: str = settings["server_name"]
         self.base_url = f"http://{host}:{plain_port}"
         self.database_path = Path(settings["database"]["args"]["database"])
+        self.signing_key_path = Path(settings["signing_key_path"])
         self._settings = settings_from(settings, base=directory).settings
 
     async def __aenter__(self) -> Self:
@@ -198,6 +199,16 @@ class WholeServer:
             return await row_counts(database)
 
 
+@asynccontextmanager
+async def faultless(server: WholeServer) -> AsyncIterator[WholeServer]:
+    """Start the server. It must not log an error, and its database must be sound in the end."""
+    with complaints() as logged:
+        async with server:
+            yield server
+            assert await server.violations() == []
+    assert logged == []
+
+
 async def register(client: Client, localpart: str) -> Client:
     """A client of a new user, logged in."""
     body = {"username": localpart, "password": "a password", "auth": {"type": "m.login.dummy"}}
@@ -235,6 +246,23 @@ async def say(client: Client, room_id: str, text: str) -> str:
 async def membership(client: Client, room_id: str, what: str) -> Answer:
     """join or leave."""
     return await client.post(f"{V3}/rooms/{quote(room_id)}/{what}")
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A room that alice has made and bob has joined."""
+
+    alice: Client
+    bob: Client
+    room_id: str
+
+
+async def conversation(server: WholeServer) -> Conversation:
+    """A room of two new users."""
+    alice, bob = await server.register("alice"), await server.register("bob")
+    room_id = await create_room(alice)
+    (await membership(bob, room_id, "join")).ok()
+    return Conversation(alice, bob, room_id)
 
 
 async def join_via(resident: WholeServer, server: WholeServer, localpart: str, room_id: str) -> Client:
