@@ -58,8 +58,8 @@ async def account_services(base: Base, people: People) -> list[object]:
     trimming.work.start()
     base.stack.push_async_callback(trimming.work.stop)
     built.sessions.on_end.append(trimming.sessions_ended)
-    await built.deactivation.start()
-    base.stack.push_async_callback(built.deactivation.stop)
+    built.deactivation.work.start()
+    base.stack.push_async_callback(built.deactivation.work.stop)
     return [
         *built.services,
         Filters(database),

@@ -5,13 +5,13 @@ Spec: https://spec.matrix.org/v1.19/client-server-api/#account-deactivation
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from homeserver.core.errors import MatrixError
 from homeserver.core.requester import Requester
+from homeserver.services.background import BackgroundWork
 from homeserver.services.confirmation import Confirmation
 from homeserver.services.devices import Devices
 from homeserver.storage import (
@@ -25,7 +25,7 @@ from homeserver.storage import (
     profiles,
     push_rules,
 )
-from homeserver.storage.database import Database, Transaction
+from homeserver.storage.database import Database, DatabaseError, Transaction
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Deactivation:
         self._confirmation = confirmation
         self._devices = devices
         self._leave_room = leave_room
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.work = BackgroundWork("leaving of deactivated users", self._piece)
 
     async def deactivate(
         self, *, erase: bool, auth: Mapping[str, Any] | None, requester: Requester | None
@@ -63,18 +63,7 @@ class Deactivation:
         await self._database.write(lambda tx: self._end(tx, user_id, erase))
         self._devices.forget(user_id)
         self._confirmation.finish(confirmed)
-        self._begin_to_leave(user_id)
-
-    async def start(self) -> None:
-        """Go on with what an earlier run has not finished."""
-        for user_id in await self._database.read(accounts.leaving):
-            self._begin_to_leave(user_id)
-
-    async def stop(self) -> None:
-        """Stop; the next run goes on."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.work.wake()
 
     async def _end(self, tx: Transaction, user_id: str, erase: bool) -> None:
         await accounts.deactivate(tx, user_id)
@@ -88,10 +77,11 @@ class Deactivation:
             await push_rules.remove(tx, user_id)
             await filters.remove(tx, user_id)
 
-    def _begin_to_leave(self, user_id: str) -> None:
-        task = asyncio.create_task(self._leave_rooms(user_id))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def _piece(self) -> bool:
+        """Take the users who are still to leave out of all their rooms."""
+        for user_id in await self._database.read(accounts.leaving):
+            await self._leave_rooms(user_id)
+        return False
 
     async def _leave_rooms(self, user_id: str) -> None:
         async def rooms(tx: Transaction) -> list[str]:
@@ -106,4 +96,8 @@ class Deactivation:
                 await self._leave_room(user_id, room_id)
             except MatrixError as refused:
                 log.warning("%s, who is deactivated, could not leave %s: %s", user_id, room_id, refused)
+            except DatabaseError:
+                raise  # what fails for one room then fails for all, and for a while only
+            except Exception:
+                log.exception("%s, who is deactivated, could not leave %s", user_id, room_id)
         await self._database.write(lambda tx: accounts.has_left(tx, user_id))

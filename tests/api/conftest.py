@@ -179,7 +179,8 @@ async def _start(stack: AsyncExitStack, directory: Path, overrides: dict[str, An
         monotonic=clock.monotonic,
         passwords=Passwords(WEAK_HASHER),
     )
-    stack.push_async_callback(built.deactivation.stop)
+    built.deactivation.work.start()
+    stack.push_async_callback(built.deactivation.work.stop)
     sessions = _one(built.services, Sessions)
 
     async def authenticate(token: str, request: Request) -> Requester:

@@ -6,13 +6,16 @@ import asyncio
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from homeserver.core.errors import forbidden
+from homeserver.services import background
 from homeserver.services.confirmation import Confirmation
 from homeserver.services.deactivation import Deactivation
 from homeserver.services.devices import Devices
 from homeserver.storage import accounts, memberships, rooms
 from homeserver.storage.accounts import Account
-from homeserver.storage.database import Database, Transaction
+from homeserver.storage.database import Database, DatabaseError, Transaction
 from homeserver.storage.memberships import Change
 from tests.support.network import until
 from tests.support.rooms import open_sqlite
@@ -52,17 +55,42 @@ async def test_the_next_run_goes_on(tmp_path: Path) -> None:
         return Deactivation(database, cast(Confirmation, None), cast(Devices, None), leave_room)
 
     first = service()
-    await first.start()
+    first.work.start()
     await stopped.wait()
-    await first.stop()
+    await first.work.stop()
     assert left == ["!a:test"] and await database.read(accounts.leaving) == [ALICE]
     second = service()
-    await second.start()
+    second.work.start()
 
     async def is_done() -> bool:
         return not await database.read(accounts.leaving)
 
     await until(is_done, "the user has left all rooms")
     assert left == ["!a:test", "!a:test", "!c:test"]
-    await second.stop()
+    await second.work.stop()
+    await database.close()
+
+
+async def test_what_fails_for_now_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "RETRY_S", 0.01)
+    database = await open_sqlite(tmp_path / "homeserver.db")
+    await deactivated(database, ["!a:test", "!b:test", "!c:test"])
+    left: list[str] = []
+    failures: list[Exception] = [DatabaseError("the disk is full"), RuntimeError("a fault in this one room")]
+
+    async def leave_room(user_id: str, room_id: str) -> None:
+        if room_id == "!b:test" and failures:
+            raise failures.pop(0)
+        left.append(room_id)
+
+    service = Deactivation(database, cast(Confirmation, None), cast(Devices, None), leave_room)
+    service.work.start()
+
+    async def is_done() -> bool:
+        return not await database.read(accounts.leaving)
+
+    await until(is_done, "the user has left all rooms")
+    # A database that fails has all tried again; what goes wrong in one room leaves the others as they are.
+    assert left == ["!a:test", "!a:test", "!c:test"]
+    await service.work.stop()
     await database.close()
