@@ -54,11 +54,15 @@ class LastSeen:
         )
 
     async def write(self) -> None:
-        """Write what has been noted."""
-        noted = list(self._noted.values())
-        self._noted.clear()
-        if noted:
-            await self._database.write(lambda tx: devices.seen(tx, noted))
+        """Write what has been noted. Raises DatabaseError; it is then written the next time."""
+        noted, self._noted = self._noted, {}
+        if not noted:
+            return
+        try:
+            await self._database.write(lambda tx: devices.seen(tx, noted.values()))
+        except BaseException:
+            self._noted = noted | self._noted
+            raise
 
     async def stop(self) -> None:
         """Write what has been noted, and no more."""

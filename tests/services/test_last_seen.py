@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ from homeserver.core.requester import Requester
 from homeserver.services import last_seen
 from homeserver.services.last_seen import LastSeen
 from homeserver.storage import devices
-from homeserver.storage.database import Database
-from homeserver.storage.devices import Device
+from homeserver.storage.database import Database, DatabaseError, Transaction
+from homeserver.storage.devices import Device, Sighting
 from tests.support.network import until
 from tests.support.rooms import open_sqlite
 
@@ -51,4 +52,34 @@ async def test_what_is_noted_is_written(tmp_path: Path, monkeypatch: pytest.Monk
     seen.note(tablet, "192.0.2.3", "agent \udcff\0")
     await seen.stop()
     assert (await stored(database))[1] == Device("TABLET", None, 2000, "192.0.2.3", "agent ?")
+    await database.close()
+
+
+async def test_what_could_not_be_written_is_written_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = await open_sqlite(tmp_path / "homeserver.db")
+    for device_id in ("PHONE", "TABLET"):
+        await database.write(lambda tx, device_id=device_id: devices.ensure(tx, ALICE, device_id, None))
+    now = 1000
+    seen = LastSeen(database, lambda: now)
+    phone, tablet = Requester(ALICE, "PHONE", 1), Requester(ALICE, "TABLET", 2)
+    seen.note(phone, "192.0.2.1", None)
+    seen.note(tablet, "192.0.2.1", None)
+
+    async def failing(_tx: Transaction, _sightings: Iterable[Sighting]) -> None:
+        nonlocal now
+        now = 2000
+        seen.note(phone, "192.0.2.2", None)
+        raise DatabaseError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(devices, "seen", failing)
+        with pytest.raises(DatabaseError):
+            await seen.write()
+    await seen.write()
+    assert await stored(database) == [
+        Device("PHONE", None, 2000, "192.0.2.2", None),
+        Device("TABLET", None, 1000, "192.0.2.1", None),
+    ]
     await database.close()
