@@ -4,12 +4,14 @@ A test tells what it has measured with `record_property("figure", "the join took
 """
 
 import os
+import threading
 from collections.abc import Generator
 
 import pytest
 
 from tests.support.hanging import ended_if_it_hangs
 
+PATIENCE_AT_THE_END_S = 30.0
 IN_CI = os.environ.get("CI") == "true"
 STANDARD_ERROR = pytest.StashKey[int]()
 """As it was before pytest captures it."""
@@ -26,6 +28,14 @@ def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         report.outcome = "failed"
         report.longrepr = f"With CI=true nothing may be skipped, and this was. {reason}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(exitstatus: int) -> None:
+    """A database that a failed test left open has a thread, which would keep the process for ever."""
+    last = threading.Timer(PATIENCE_AT_THE_END_S, os._exit, [exitstatus])
+    last.daemon = True
+    last.start()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
