@@ -38,7 +38,7 @@ def room_services(base: Base, graph: Graph, people: People, presence: Presence) 
     summaries = SummaryLookup(database, states, identity, RemoteSummaries(base.client, identity, now_ms))
     return [
         EventsByTime(database, states, base.client, backfill, identity),
-        EventStream(database, states, client_events, base.notifier),
+        EventStream(database, states, client_events, base.notifier, base.typing_users, presence),
         InitialSync(database, states, client_events, presence),
         Members(database, states, client_events),
         Pagination(database, states, client_events, backfill),

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct, field
 
 from homeserver.core.errors import guest_access_forbidden
-from homeserver.core.stream_tokens import parse_stream_token
+from homeserver.core.stream_tokens import parse_sync_token
 from homeserver.http import ACCESS_TOKEN, Request, endpoint
 from homeserver.services.event_stream import EventStream
 from homeserver.services.initial_sync import InitialSync
@@ -43,7 +43,7 @@ async def get_events(request: Request, query: EventsQuery, stream: EventStream) 
         raise guest_access_forbidden("Guests can only listen to one room, which they name as room_id")
     return await stream.events(
         request.requester,
-        since=parse_stream_token(query.start) if query.start else None,
+        since=parse_sync_token(query.start) if query.start else None,
         timeout_ms=query.timeout,
         room_id=query.room_id,
     )

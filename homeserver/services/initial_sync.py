@@ -6,6 +6,7 @@ Spec: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3initial
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from homeserver.services.ignored_users import unwanted_by
 from homeserver.services.presence import Presence
 from homeserver.services.room_state import RoomStates
 from homeserver.services.sync.account_data import Events, account_data_news, account_data_of_rooms
+from homeserver.services.sync.ephemeral import ephemeral_news
 from homeserver.services.sync.presence import presence_news
 from homeserver.services.sync.request import Reader, SyncRequest
 from homeserver.services.typing_users import TypingNews
@@ -67,6 +69,11 @@ class _Reading:
         if membership is not None:
             body["membership"] = membership
         return body
+
+    async def receipts(self, joined: Sequence[Membership]) -> Events:
+        """The receipts in rooms that the user is in, each event with the room that it belongs to."""
+        news = await ephemeral_news(self.reader, joined, ())
+        return [{**event, "room_id": room_id} for room_id, events in news.items() for event in events]
 
     async def rooms(self, kinds: tuple[str, ...], own: dict[str, Events]) -> list[dict[str, Any]]:
         """The rooms in which the user has one of these memberships, but for those that the user has forgotten or never read."""
@@ -129,6 +136,7 @@ class InitialSync:
             return {
                 "end": stream_token(reading.reader.position),
                 "presence": await presence_news(reading.reader, nids, ()),
+                "receipts": await reading.receipts(mine),
                 "account_data": news.everywhere,
                 "rooms": [*shown, *await reading.invites()],
             }
@@ -149,9 +157,10 @@ class InitialSync:
             # The specification has no word for who knocks.
             membership = now.membership if now and now.membership != "knock" else None
             body = await reading.room(may, membership, own.get(room_id, []))
-            # Who only looks in is not told who is there.
-            shared = [may.room.room_nid] if may.is_joined else []
-            return {**body, "presence": await presence_news(reading.reader, shared, ())}
+            # Who only looks in is not told who is there, and how far they have read.
+            joined = [now] if now and may.is_joined else []
+            present = await presence_news(reading.reader, [each.room_nid for each in joined], ())
+            return {**body, "presence": present, "receipts": await reading.receipts(joined)}
 
         return await self._database.read(work)
 

@@ -146,11 +146,5 @@ async def rules_event_content(tx: Transaction, user_id: str) -> bytes:
     return encode_canonical({"global": (await rules_of(tx, user_id)).body()})
 
 
-async def have_changed(tx: Transaction, user_id: str, after: int) -> bool:
-    """Whether the user has changed the rules later than a position."""
-    changed = await push_rules.changed_at(tx, user_id)
-    return changed is not None and changed > after
-
-
 def _changes(stored: StoredRules | None) -> Changes:
     return Changes() if stored is None else changes_from(json.loads(stored.changes))

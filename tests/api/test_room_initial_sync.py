@@ -46,11 +46,14 @@ async def test_looking_in_where_all_the_world_may(whole: WholeServer) -> None:
     (await alice.put(path, WORLD_READABLE[0]["content"])).ok()
     shown = await say(alice, room_id, "hello, all the world")
     (await alice.put(f"{V3}/presence/{quote(alice.user_id)}/status", {"presence": "online"})).ok()
+    (await alice.post(f"{V3}/rooms/{quote(room_id)}/receipt/m.read/{quote(shown)}")).ok()
     member = (await initial_sync(alice, room_id)).ok()
+    assert [(event["type"], event["room_id"]) for event in member["receipts"]] == [("m.receipt", room_id)]
+    assert list(member["receipts"][0]["content"]) == [shown]
     assert alice.user_id in {event["sender"] for event in member["presence"]}
     room = (await initial_sync(carol, room_id, "?limit=50")).ok()
     assert alice.user_id not in {event["sender"] for event in room["presence"]}
-    assert "membership" not in room
+    assert "membership" not in room and room["receipts"] == []
     assert name_of(room) == "Open"
     assert shown in ids(room["messages"]) and hidden not in ids(room["messages"])
     (await initial_sync(carol, "!nowhere:example.org")).refused(403, "M_FORBIDDEN")

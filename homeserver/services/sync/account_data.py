@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from homeserver.core.filters import EventFilter, RoomEventFilter
-from homeserver.services.push_rules import PUSH_RULES, have_changed, rules_event_content
+from homeserver.services.push_rules import PUSH_RULES, rules_event_content
 from homeserver.services.sync.request import Reader
-from homeserver.storage import account_data
+from homeserver.storage import account_data, push_rules
 from homeserver.storage.account_data import GLOBAL, AccountDatum
 
 Events = list[dict[str, Any]]
@@ -36,7 +36,7 @@ async def account_data_news(reader: Reader) -> AccountDataNews:
         content = await rules_event_content(reader.tx, reader.user_id)
         everywhere.append(AccountDatum(GLOBAL, PUSH_RULES, content, reader.position))
     return AccountDataNews(
-        _events(everywhere, reader.request.filter.account_data),
+        _events(reader, everywhere, reader.request.filter.account_data),
         _by_room(reader, (datum for datum in changed if datum.room_id != GLOBAL)),
     )
 
@@ -50,8 +50,10 @@ async def account_data_of_rooms(reader: Reader, room_ids: Collection[str]) -> di
 
 async def _push_rules_are_news(reader: Reader) -> bool:
     """They always are in an initial sync: there are rules also where nobody has changed any."""
-    since = reader.request.since
-    return since is None or await have_changed(reader.tx, reader.user_id, since)
+    if reader.request.since is None:
+        return True
+    changed = await push_rules.changed_at(reader.tx, reader.user_id)
+    return changed is not None and reader.is_news(changed)
 
 
 def _by_room(reader: Reader, data: Iterable[AccountDatum]) -> dict[str, Events]:
@@ -60,16 +62,16 @@ def _by_room(reader: Reader, data: Iterable[AccountDatum]) -> dict[str, Events]:
     for datum in data:
         if wanted.allows_room(datum.room_id):
             found.setdefault(datum.room_id, []).append(datum)
-    shown = {room_id: _events(each, wanted) for room_id, each in found.items()}
+    shown = {room_id: _events(reader, each, wanted) for room_id, each in found.items()}
     return {room_id: events for room_id, events in shown.items() if events}
 
 
-def _events(data: Iterable[AccountDatum], wanted: EventFilter | RoomEventFilter) -> Events:
+def _events(reader: Reader, data: Iterable[AccountDatum], wanted: EventFilter | RoomEventFilter) -> Events:
     """The newest of them, as many as the filter lets through."""
     shown = [
         {"type": datum.type, "content": msgspec.Raw(datum.content)}
         for datum in data
-        if _is_wanted(datum, wanted)
+        if datum.position <= reader.position and _is_wanted(datum, wanted)
     ]
     return shown if wanted.limit is None else shown[len(shown) - min(wanted.limit, len(shown)) :]
 

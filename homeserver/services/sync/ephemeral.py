@@ -62,7 +62,7 @@ async def _receipts(
     found += await stored_receipts.shown_to(reader.tx, reader.user_id, seen, since, MAX_RECEIPTS)
     by_room: dict[str, list[Read]] = {}
     for stored in found:
-        if stored.read.user_id in reader.unwanted.ignored:
+        if stored.read.user_id in reader.unwanted.ignored or stored.position > reader.position:
             continue
         by_room.setdefault(stored.read.room_id, []).append(stored.read)
     return by_room

@@ -44,7 +44,9 @@ async def presence_news(reader: Reader, room_nids: Collection[int], new_nids: Co
     shown = {
         stored.user_id: stored
         for stored in found
-        if wanted.allows(PRESENCE, stored.user_id) and stored.user_id not in reader.unwanted.ignored
+        if wanted.allows(PRESENCE, stored.user_id)
+        and stored.user_id not in reader.unwanted.ignored
+        and stored.position <= reader.position
     }
     if wanted.limit is not None:
         shown = dict(list(shown.items())[-wanted.limit :])

@@ -68,6 +68,11 @@ class Reader:
         """How far the reader has read with the answer."""
         return SyncToken(self.position, self.typing.number if self.typing_rooms else None)
 
+    def is_news(self, position: int) -> bool:
+        """Whether what has this position of the stream came after what the reader has, and belongs into this answer."""
+        since = self.request.since
+        return (since is None or position > since) and position <= self.position
+
     @property
     def user_id(self) -> str:
         """Who reads."""
