@@ -6,7 +6,7 @@ What does not depend on the reader is serialised once and kept as bytes; only `u
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -90,6 +90,18 @@ class ClientEvents:
             tx, self._states, requester.user_id, [seen.stored for seen in events], render
         )
         return await render(events, relations=relations)
+
+    async def state(self, tx: Transaction, events: Collection[Event]) -> list[msgspec.Raw]:
+        """State events as JSON, as the lists of a room's state have them: in `unsigned` is what redacted them, and nothing that
+        depends on the reader."""
+        redactions = await stored_events.redactions_of(tx, [event.event_id for event in events])
+        return [self.splice(event, self._unsigned_state(event, redactions)) for event in events]
+
+    def _unsigned_state(self, event: Event, redactions: Mapping[str, Event]) -> dict[str, Any]:
+        unsigned: dict[str, Any] = {"age": self._age(event)}
+        if event.event_id in redactions:
+            unsigned["redacted_because"] = self.splice(redactions[event.event_id])
+        return unsigned
 
     def splice(
         self, event: Event, unsigned: Mapping[str, Any] | None = None, *, with_room_id: bool = True

@@ -62,7 +62,7 @@ class _Reading:
                 "start": place_token(walk.place),
                 "end": stream_token(until),
             },
-            "state": [reader.events.splice(event) for event in state.values()],
+            "state": await reader.events.state(reader.tx, state.values()),
             "visibility": "public" if room.published else "private",
             "account_data": own,
         }

@@ -61,7 +61,9 @@ class Members:
                 root = await self._state_at(tx, may, place)
                 ids = await self._member_ids(tx, root)
             found = await stored_events.load_accepted(tx, list(ids))
-            return [self._events.splice(event) for event in found.values() if event.membership in kinds]
+            return await self._events.state(
+                tx, [event for event in found.values() if event.membership in kinds]
+            )
 
         return await self._database.read(work)
 
@@ -90,7 +92,10 @@ class Members:
             position = place if may.until is None else min(place, may.until)
             return await rooms.state_at_position(tx, may.room.room_nid, position)
         before = await stored_events.page(tx, may.room.room_nid, start=place, backwards=True, limit=1)
-        if not before or before[0].state_after is None:
+        if not before:
+            first = await stored_events.page(tx, may.room.room_nid, start=place, backwards=False, limit=1)
+            return may.state if not first or first[0].state_before is None else first[0].state_before
+        if before[0].state_after is None:
             return may.state
         if may.until is not None and (before[0].position or 0) > may.until:
             return may.state

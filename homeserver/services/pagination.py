@@ -184,12 +184,14 @@ class Pagination:
         keys = [(MEMBER, seen.stored.event.sender) for seen in events]
         root = _state_after(events[0].stored, may)
         found = await self._states.events(tx, root, list(dict.fromkeys(keys)))
-        return [self._events.splice(event) for event in found.values()]
+        return await self._events.state(tx, found.values())
 
     async def _state(
         self, tx: Transaction, may: Access, shown: Sequence[SeenEvent], wanted: RoomEventFilter
     ) -> list[msgspec.Raw]:
         """The room's state at the last event, as far as the filter lets it through."""
+        if not wanted.allows_room(may.room.room_id):
+            return []
         senders = {seen.stored.event.sender for seen in shown}
         ids = await self._states.all_ids(tx, _state_after(shown[-1].stored, may))
         chosen = [
@@ -198,11 +200,10 @@ class Pagination:
             if kind != MEMBER or not wanted.lazy_load_members or state_key in senders
         ]
         found = await stored_events.load_accepted(tx, chosen)
-        return [
-            self._events.splice(event)
-            for event in found.values()
-            if wanted.allows(event.type, event.sender, event.content)
-        ]
+        return await self._events.state(
+            tx,
+            [event for event in found.values() if wanted.allows(event.type, event.sender, event.content)],
+        )
 
 
 async def _gap(tx: Transaction, may: Access, start: Place, walk: Walk) -> Place | None:

@@ -130,7 +130,8 @@ class PublicRooms:
                 " third_party_instance_id"
             )
         offset = _offset(query.since)
-        limit = DEFAULT_LIMIT if query.limit is None else min(query.limit, MAX_LIMIT)
+        # A limit of 0 is none, as Synapse has it: pages without rooms would lead nowhere.
+        limit = min(query.limit or DEFAULT_LIMIT, MAX_LIMIT)
         chunk, total = await self._database.read(
             lambda tx: self._page(tx, query, slice(offset, offset + limit))
         )

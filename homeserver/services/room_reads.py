@@ -55,7 +55,7 @@ class RoomReads:
         async def work(tx: Transaction) -> list[msgspec.Raw]:
             may = await access(tx, self._states, room_id, requester.user_id)
             found = await self._states.all_events(tx, may.state)
-            return [self._events.splice(event) for event in found.values()]
+            return await self._events.state(tx, found.values())
 
         return await self._database.read(work)
 

@@ -190,7 +190,7 @@ class Search:
         for may in accesses:
             if may.room.room_id not in state:
                 events = await self._states.all_events(tx, may.state)
-                state[may.room.room_id] = [self._events.splice(event) for event in events.values()]
+                state[may.room.room_id] = await self._events.state(tx, events.values())
         return state
 
 

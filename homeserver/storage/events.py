@@ -161,6 +161,21 @@ async def load_accepted(tx: Transaction, event_ids: Collection[str]) -> dict[str
     return found
 
 
+async def redactions_of(tx: Transaction, event_ids: Collection[str]) -> dict[str, Event]:
+    """The redactions that were applied to those of the events that are redacted, by the IDs of these."""
+    found: dict[str, Event] = {}
+    for batch in in_batches(event_ids):
+        rows = await tx.fetch(
+            "SELECT target.event_id, e.event_id, e.canonical, r.version FROM events target"
+            " JOIN events e ON e.event_id = target.redacted_by JOIN rooms r ON r.room_nid = e.room_nid"
+            " WHERE target.event_id = ANY($1)",
+            batch,
+        )
+        for row in rows:
+            found[row[0]] = load_event(bytes(row[2]), row[1], rules_for(row[3]))
+    return found
+
+
 async def known(tx: Transaction, event_ids: Collection[str]) -> dict[str, Known]:
     """Which of these events we have, and how."""
     found: dict[str, Known] = {}

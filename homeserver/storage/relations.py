@@ -200,27 +200,26 @@ async def children(
 ) -> list[int]:
     """The numbers of the child events from `start` on, in the order of the room's history, as `events.page` takes it.
 
-    What does not match is left out with all that relates to it.
+    What does not match is left out, but not what relates to it: that relates to the parent too, if only indirectly.
     """
     compare, order = ("<=", "DESC") if backwards else (">", "ASC")
     given: list[object] = [wanted.room_nid, wanted.parent_id, start.depth, start.position]
     given += [_LATEST if start.until is None else start.until, limit]
-    matches = "c.room_nid = $1"
+    generations, which, matches = "", "c.parent_id = $2 AND c.room_nid = $1", ""
     for column, value in (("rel_type", wanted.rel_type), ("type", wanted.event_type)):
         if value is not None:
             given.append(value)
             matches += f" AND c.{column} = ${len(given)}"
-    generations, which = "", f"c.parent_id = $2 AND {matches}"
     if wanted.depth > 1:
         given.append(wanted.depth)
         generations = (
             f"WITH RECURSIVE related (event_nid, generation) AS (SELECT c.event_nid, 1 FROM event_relations c WHERE {which}"
             " UNION SELECT c.event_nid, generation + 1 FROM related JOIN events p ON p.event_nid = related.event_nid"
-            f" JOIN event_relations c ON c.parent_id = p.event_id AND {matches} WHERE generation < ${len(given)}) "
+            f" JOIN event_relations c ON c.parent_id = p.event_id AND c.room_nid = $1 WHERE generation < ${len(given)}) "
         )
         which = "c.event_nid IN (SELECT event_nid FROM related)"
     rows = await tx.fetch(
-        f"{generations}SELECT c.event_nid FROM event_relations c WHERE {which}"
+        f"{generations}SELECT c.event_nid FROM event_relations c WHERE {which}{matches}"
         f" AND (c.depth, c.position) {compare} ($3, $4) AND c.position <= $5"
         f" ORDER BY c.depth {order}, c.position {order} LIMIT $6",
         *given,

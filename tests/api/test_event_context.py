@@ -1,5 +1,6 @@
 """What happened around an event."""
 
+import json
 from typing import Any
 from urllib.parse import quote
 
@@ -69,6 +70,10 @@ async def test_filters(rooms: RoomServer) -> None:
     assert members == {BOB}
     everyone = (await rooms.alice.get(path, limit=0)).ok()
     assert {ALICE, BOB} <= {event["state_key"] for event in everyone["state"]}
+    for filtered in ({"not_rooms": [room_id]}, {"rooms": ["!other:example.org"]}):
+        elsewhere = (await rooms.alice.get(path, filter=json.dumps(filtered))).ok()
+        assert elsewhere["event"]["event_id"] == answer_to
+        assert [elsewhere[key] for key in ("events_before", "events_after", "state")] == [[], [], []]
     (await rooms.alice.get(path, filter="[")).refused(400, "M_NOT_JSON")
 
 

@@ -90,6 +90,7 @@ async def test_pages_there_and_back(rooms: RoomServer) -> None:
     assert shown == whole
     back = await search(rooms.alice, limit=2, since=third["prev_batch"])
     assert back["chunk"] == second["chunk"]
+    assert await search(rooms.alice, limit=0) == await search(rooms.alice)
     assert (await search(rooms.alice, limit=10**9))["chunk"] == (await search(rooms.alice))["chunk"]
 
 

@@ -5,7 +5,9 @@ from urllib.parse import quote
 import pytest
 
 from tests.support.client import Answer
-from tests.support.room_server import ROOT, RoomClient, RoomServer
+from tests.support.room_server import ALICE, ROOT, RoomClient, RoomServer
+
+OOPS = {"membership": "join", "displayname": "oops"}
 
 
 async def redact(
@@ -27,6 +29,29 @@ async def test_a_redacted_event_has_lost_its_content(rooms: RoomServer, version:
     because = event["unsigned"]["redacted_because"]
     assert (because["event_id"], because["redacts"]) == (redaction, target)
     assert because["content"] == {"reason": "Indecent material", "redacts": target}
+
+
+async def test_redacted_state_says_so_in_lists_of_state(rooms: RoomServer) -> None:
+    room_id = await rooms.alice.create(name="room")
+    path = f"/rooms/{quote(room_id)}"
+    targets = [
+        (await rooms.alice.put(f"{path}/state/m.room.topic", {"topic": "oops"})).ok()["event_id"],
+        (await rooms.alice.put(f"{path}/state/m.room.member/{quote(ALICE)}", OOPS)).ok()["event_id"],
+    ]
+    said = await rooms.alice.say(room_id, "last")
+    redactions = [(await redact(rooms.alice, room_id, target, target)).ok()["event_id"] for target in targets]
+    state = (await rooms.alice.get(f"{path}/state")).ok()
+    members = (await rooms.alice.get(f"{path}/members")).ok()["chunk"]
+    context = (await rooms.alice.get(f"{path}/context/{quote(said)}")).ok()["state"]
+    for shown, expected in ((state, 2), (context, 2), (members, 1)):
+        because = {
+            event["event_id"]: event["unsigned"]["redacted_because"]
+            for event in shown
+            if "redacted_because" in event["unsigned"]
+        }
+        told = [because[target]["event_id"] for target in targets if target in because]
+        assert told == redactions[-expected:]
+        assert all(each["room_id"] == room_id for each in because.values())
 
 
 async def test_the_transaction_is_done_once(rooms: RoomServer) -> None:

@@ -129,7 +129,12 @@ async def test_what_relates_to_what_relates(rooms: RoomServer) -> None:
     answer = (await asked(alice, room_id, root, recurse="true")).ok()
     assert ids(answer) == [beyond, reaction, *chain[3:0:-1]], "three generations"
     assert answer["recursion_depth"] == 3
-    assert await related(alice, room_id, root, "m.reference", recurse="true") == chain[3:0:-1]
+    # "The events returned will match the `relType`", which is not asked of those between them and the parent.
+    references = [beyond, *chain[3:0:-1]]
+    assert await related(alice, room_id, root, "m.reference", recurse="true") == references
+    assert await related(alice, room_id, root, "m.annotation", recurse="true") == [reaction]
+    assert await related(alice, room_id, root, "m.annotation", "m.reaction", recurse="true") == [reaction]
+    assert await related(alice, room_id, root, "m.annotation", recurse="false") == []
     answer = (await asked(alice, room_id, root, recurse="false")).ok()
     assert (ids(answer), answer["recursion_depth"]) == ([chain[1]], 0)
     assert await related(alice, room_id, root) == [chain[1]]

@@ -106,6 +106,9 @@ async def test_members_at_a_token(rooms: RoomServer) -> None:
     later = (await rooms.alice.sync())["next_batch"]
     assert set(_names((await rooms.alice.get(path, at=later)).ok()["chunk"])) == {ALICE, BOB}
     (await rooms.alice.get(path, at="nonsense")).refused(400, "M_INVALID_PARAM")
+    create = (await rooms.alice.messages(room_id, dir="f", limit=1))["chunk"][0]["event_id"]
+    beginning = (await rooms.alice.get(f"/rooms/{quote(room_id)}/context/{quote(create)}")).ok()["start"]
+    assert (await rooms.alice.get(path, at=beginning)).ok()["chunk"] == [], "nobody was there before the room"
     await rooms.bob.leave(room_id)
     await rooms.carol.join(room_id)
     newest = (await rooms.alice.sync())["next_batch"]
