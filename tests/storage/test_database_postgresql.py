@@ -125,6 +125,30 @@ async def test_a_unit_whose_connection_is_lost_is_repeated(
     assert attempts == 2
 
 
+async def test_a_writer_that_is_cancelled_while_its_connection_is_lost_stays_cancelled(
+    database: PostgreSQLDatabase, postgresql: PostgreSQLServer
+) -> None:
+    attempts = 0
+    lost = asyncio.Event()
+
+    async def work(tx: Transaction) -> None:
+        nonlocal attempts
+        attempts += 1
+        await increment(tx, "a")
+        if attempts == 1:
+            process = await tx.fetch_value("SELECT pg_backend_pid()")
+            await postgresql.execute(f"SELECT pg_terminate_backend({process}, 5000)")
+            lost.set()
+            await asyncio.Event().wait()
+
+    writing = asyncio.create_task(database.write(work))
+    await lost.wait()
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert attempts == 1
+
+
 async def test_a_reader_who_goes_away_is_no_error_in_the_log(
     database: PostgreSQLDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -187,6 +187,8 @@ class PostgreSQLDatabase:
     ) -> T:
         first: Exception | None = None  # what came of it can hide it: a rollback that fails too, for one
         lost = committing = False
+        task = asyncio.current_task()
+        cancelled = task.cancelling() if task else 0
         try:
             async with self._pool.acquire() as connection:
                 tx = PostgreSQLTransaction(connection)
@@ -212,6 +214,9 @@ class PostgreSQLDatabase:
             if lost:
                 # What ended one connection, as a restart of the server, may have ended the others.
                 await self._pool.expire_connections()
+            if task and task.cancelling() > cancelled:
+                # The rollback failed, and its error came in the place of the cancellation.
+                raise asyncio.CancelledError from error
             if isinstance(cause, _CONFLICTS) or (lost and not committing):
                 raise _Again(translate(cause)) from cause
             if isinstance(error, _DRIVER_ERRORS):
