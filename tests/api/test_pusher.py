@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from homeserver.storage import accounts
+from homeserver.core.backoff import BackoffPolicy
+from homeserver.services.push import delivery
+from homeserver.storage import accounts, pushers
+from homeserver.storage.database import Transaction
 from tests.support.certificates import Authority
 from tests.support.client import Client
 from tests.support.push_gateway import PushGateway
@@ -227,6 +231,26 @@ async def test_a_gateway_that_fails_gets_it_again(room: Room, gateway: PushGatew
     await gateway.until_refused(2)
     gateway.status = 200
     assert [each["event_id"] for each in await gateway.until(2)] == said
+
+
+async def test_the_time_of_the_next_try_may_come_while_the_failure_is_noted(
+    room: Room, gateway: PushGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = pushers.set_progress
+
+    async def slowly(tx: Transaction, pusher_id: int, progress: pushers.Progress) -> None:
+        if progress.failures:
+            time.sleep(0.05)  # noqa: ASYNC251 -- in the database's thread
+        await keep(tx, pusher_id, progress)
+
+    monkeypatch.setattr(pushers, "set_progress", slowly)
+    monkeypatch.setattr(delivery, "POLICY", BackoffPolicy(quick=(1,), first_ms=3_600_000, jitter=0))
+    (await room.bob.post(SET, gateway.pusher())).ok()
+    gateway.status = 502
+    said = await say(room.alice, room.room_id, "hello")
+    await gateway.until_refused(1)
+    gateway.status = 200
+    assert [each["event_id"] for each in await gateway.until(1)] == [said]
 
 
 async def test_what_was_not_pushed_is_pushed_after_a_restart(tmp_path: Path, gateway: PushGateway) -> None:

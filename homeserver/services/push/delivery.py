@@ -168,7 +168,9 @@ class Delivery:
             self._wait(queue, self._clock() + POLICY.most_ms // 60)
         finally:
             queue.task = None
-            if queue.woken and queue.pusher_id in self._queues and not queue.is_failing:
+            # One that fails waits, unless the time of its next try came while the failure was being noted.
+            is_due = queue.timer is None if queue.is_failing else queue.woken
+            if is_due and queue.pusher_id in self._queues:
                 self._begin(queue)
 
     async def _push_next(self, queue: _Queue) -> bool:
