@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +27,13 @@ async def database(postgresql: PostgreSQLServer) -> AsyncIterator[PostgreSQLData
     yield opened
     await opened.close()
     await postgresql.execute("DROP DATABASE own WITH (FORCE)")
+
+
+@pytest.fixture
+def short_directory() -> Iterator[Path]:
+    """Not pytest's directory: the path of a socket must be short."""
+    with tempfile.TemporaryDirectory(prefix="hs-pg-") as name:
+        yield Path(name)
 
 
 async def increment(tx: Transaction, name: str) -> int:
@@ -167,6 +177,28 @@ async def test_a_reader_who_goes_away_is_no_error_in_the_log(
     await ended.wait()
     assert await database.write(lambda tx: increment(tx, "a")) == 1
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_a_server_that_does_not_answer_any_more_is_told_and_comes_back(
+    postgresql: PostgreSQLServer, short_directory: Path
+) -> None:
+    name = ".s.PGSQL.5432"
+    place, real = short_directory / name, Path(postgresql.socket_directory) / name
+    place.symlink_to(real)
+    arguments = {**postgresql.arguments("postgres"), "host": str(short_directory), "connect_timeout": 0.5}
+    database = await open_postgresql(arguments)
+    place.unlink()
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(place))
+        silent.listen()
+        await database._pool.expire_connections()
+        async with asyncio.timeout(5):  # far less than twenty times as long as a connection is waited for
+            with pytest.raises(DatabaseError, match="no answer in time"):
+                await database.write(lambda tx: tx.fetch("SELECT 1"))
+    place.unlink()
+    place.symlink_to(real)
+    assert await database.read(lambda tx: tx.fetch_value("SELECT 1")) == 1
+    await database.close()
 
 
 async def test_a_wrong_argument_is_not_taken_for_a_lost_connection(database: PostgreSQLDatabase) -> None:

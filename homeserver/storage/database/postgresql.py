@@ -217,7 +217,9 @@ class PostgreSQLDatabase:
             if task and task.cancelling() > cancelled:
                 # The rollback failed, and its error came in the place of the cancellation.
                 raise asyncio.CancelledError from error
-            if isinstance(cause, _CONFLICTS) or (lost and not committing):
+            # Who has waited for a connection until the time-out has waited long enough.
+            may_pass = lost and not committing and not isinstance(cause, TimeoutError)
+            if isinstance(cause, _CONFLICTS) or may_pass:
                 raise _Again(translate(cause)) from cause
             if isinstance(error, _DRIVER_ERRORS):
                 raise translate(error) from error
@@ -243,7 +245,7 @@ def translate(error: BaseException) -> DatabaseError:
         )
     if isinstance(error, _LOST):
         return DatabaseError(
-            f"The connection to PostgreSQL was lost: {error}.",
+            f"The connection to PostgreSQL was lost: {str(error) or 'no answer in time'}.",
             "See that PostgreSQL runs, and look at its log. If this was a write, it may or may not be done.",
         )
     if isinstance(error, asyncpg.InsufficientResourcesError):
