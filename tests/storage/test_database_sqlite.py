@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,6 +99,45 @@ async def test_a_full_disk_is_told(database: SQLiteDatabase) -> None:
         await database.write(lambda tx: tx.execute("INSERT INTO big VALUES ($1)", b"x" * 1_000_000))
     assert "Free some space" in raised.value.remedy
     assert await database.write(lambda tx: tx.execute("INSERT INTO parent VALUES (1)")) == 1
+
+
+class FailingDisk:
+    """A connection whose statements of these kinds fail, as on a disk that fails."""
+
+    def __init__(self, connection: sqlite3.Connection, failing: set[str]) -> None:
+        self._connection = connection
+        self._failing = failing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, statement: str, *args: Any) -> sqlite3.Cursor:
+        if statement in self._failing:
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._connection.execute(statement, *args)
+
+
+async def test_a_disk_that_fails_to_undo_is_told_and_nobody_waits_for_ever(
+    database: SQLiteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing, raw = {"COMMIT", "ROLLBACK"}, sqlite._raw
+    monkeypatch.setattr(sqlite, "_raw", lambda connection: FailingDisk(raw(connection), failing))
+    for _ in range(sqlite.READERS + 1):
+        with pytest.raises(DatabaseError, match="I/O error"):
+            await database.read(lambda tx: tx.fetch("SELECT * FROM parent"))
+    for _ in range(2):
+        async with asyncio.timeout(20):
+            done = await asyncio.gather(
+                *(
+                    database.write(lambda tx, n=n: tx.execute("INSERT INTO parent VALUES ($1)", n))  # type: ignore[misc]
+                    for n in range(3)
+                ),
+                return_exceptions=True,
+            )
+        assert all("I/O error" in str(outcome) for outcome in done), done
+    failing.clear()
+    assert await database.write(lambda tx: tx.execute("INSERT INTO parent VALUES (2)")) == 1
+    assert [await count(database, "parent") for _ in range(sqlite.READERS + 1)] == [1] * (sqlite.READERS + 1)
 
 
 async def test_a_unit_that_awaits_something_else_is_refused(database: SQLiteDatabase) -> None:

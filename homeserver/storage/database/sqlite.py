@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -202,14 +203,13 @@ class SQLiteDatabase:
     def _run_read(self, reader: aiosqlite.Connection, work: Work[T]) -> T:
         connection = _raw(reader)
         try:
-            connection.execute("BEGIN")
+            _begin(connection, "BEGIN")
+            try:
+                return _drive(work, SQLiteTransaction(connection, self._path))
+            finally:
+                _undo(connection)
         except sqlite3.Error as error:
             raise translate(error, self._path) from error
-        try:
-            return _drive(work, SQLiteTransaction(connection, self._path))
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
 
     async def _commit_batches(self) -> None:
         try:
@@ -230,7 +230,7 @@ class SQLiteDatabase:
         connection = _raw(self._writer)
         batch: list[_Unit] = []
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            _begin(connection, "BEGIN IMMEDIATE")
             deadline = time.monotonic() + MAX_BATCH_S
             while self._queue and len(batch) < MAX_BATCH_UNITS and (not batch or time.monotonic() < deadline):
                 unit = self._queue.popleft()
@@ -246,8 +246,10 @@ class SQLiteDatabase:
                     )
             connection.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - it is handed to every caller of the batch
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            with suppress(
+                sqlite3.Error
+            ):  # the callers are told of the first error; what begins next undoes this
+                _undo(connection)
             if not batch:  # not even begun: whoever waits is told
                 batch.extend(self._queue.popleft() for _ in range(len(self._queue)))
             for unit in batch:
@@ -266,6 +268,18 @@ class SQLiteDatabase:
                 connection.execute("ROLLBACK TO unit")
         if connection.in_transaction:
             connection.execute("RELEASE unit")
+
+
+def _begin(connection: sqlite3.Connection, statement: str) -> None:
+    """Begin a transaction, after undoing one that could not be undone when it failed."""
+    _undo(connection)
+    connection.execute(statement)
+
+
+def _undo(connection: sqlite3.Connection) -> None:
+    """Undo the transaction, if there is one."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 def _drive(work: Work[T], tx: SQLiteTransaction) -> T:
