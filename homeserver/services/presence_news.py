@@ -36,6 +36,9 @@ MAX_NEWCOMERS: Final = 50
 MAX_MEMBERS: Final = 200
 """Of how many users of ours a server is told when it joins a room."""
 
+RETRY_S = 10.0
+"""How long after changes that could not be written they are tried again, unless others come before."""
+
 
 @dataclass(frozen=True, slots=True)
 class PresenceChange:
@@ -76,6 +79,7 @@ class PresenceNews:
         self._writing: asyncio.Task[None] | None = None
         self._next: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._retry: asyncio.TimerHandle | None = None
 
     async def put(self, changes: Mapping[str, PresenceChange]) -> None:
         """Keep changes, by user ID, and tell of them; returns when that is done."""
@@ -121,13 +125,23 @@ class PresenceNews:
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await asyncio.sleep(0)
+        if self._retry is not None:
+            self._retry.cancel()
 
     async def _write(self, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.wait([before])
         self._writing, self._next = self._next, None
         changes, self._waiting = self._waiting, {}
-        ours = await self._writes.run(lambda tx: self._keep(tx, changes))
+        try:
+            ours = await self._writes.run(lambda tx: self._keep(tx, changes))
+        except Exception:
+            later = self._waiting.items()
+            self._waiting = changes | {user_id: each.after(changes.get(user_id)) for user_id, each in later}
+            if self._retry is not None:
+                self._retry.cancel()
+            self._retry = asyncio.get_running_loop().call_later(RETRY_S, self.begin, {})
+            raise
         if ours:
             # Who is to be told is looked up apart: of a user in many rooms that takes longer than a writer should.
             self.repeat(ours)

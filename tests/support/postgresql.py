@@ -107,8 +107,35 @@ def _wait_until_ready(log: IO[str]) -> threading.Thread:
 
 
 @contextlib.contextmanager
-def postgresql_server() -> Iterator[PostgreSQLServer]:
-    """Run a server for as long as the context lasts. Raises PostgreSQLMissing."""
+def _running(programs: Path, directory: Path, user: str | None) -> Iterator[subprocess.Popen[str]]:
+    """Run a server on the data that are there. Raises PostgreSQLMissing."""
+    options = ["fsync=off", "full_page_writes=off", "listen_addresses=", "max_connections=60"]
+    command: list[str | Path] = [programs / "postgres", "-D", directory / "data", "-k", directory]
+    process = subprocess.Popen(
+        [*command, *(x for o in options for x in ("-c", o))],
+        user=user,
+        extra_groups=[] if user else None,
+        cwd=directory,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    reading = None
+    try:
+        reading = _wait_until_ready(process.stderr)
+        yield process
+    finally:
+        process.send_signal(3)  # SIGQUIT: at once, nothing here is kept
+        process.wait()
+        if reading is not None:
+            reading.join()  # to the end of the log, which the last of the server's processes brings
+        process.stderr.close()
+
+
+@contextlib.contextmanager
+def _initialised() -> Iterator[tuple[Path, Path, str | None]]:
+    """The programs, a directory with new data, and the user that owns it. Raises PostgreSQLMissing."""
     programs = find_programs()
     user = _unprivileged()
     # Not pytest's directory: others cannot enter it, and the path of a socket must be short.
@@ -116,29 +143,46 @@ def postgresql_server() -> Iterator[PostgreSQLServer]:
         directory = Path(name)
         if user is not None:
             shutil.chown(directory, user)
-        data = directory / "data"
-        _initialise(programs, data, user)
-        options = ["fsync=off", "full_page_writes=off", "listen_addresses=", "max_connections=60"]
-        process = subprocess.Popen(
-            [programs / "postgres", "-D", data, "-k", directory, *(x for o in options for x in ("-c", o))],
-            user=user,
-            extra_groups=[] if user else None,
-            cwd=directory,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stderr is not None
-        reading = None
-        try:
-            reading = _wait_until_ready(process.stderr)
-            yield PostgreSQLServer(name, process)
-        finally:
-            process.send_signal(3)  # SIGQUIT: at once, nothing here is kept
-            process.wait()
-            if reading is not None:
-                reading.join()  # to the end of the log, which the last of the server's processes brings
-            process.stderr.close()
+        _initialise(programs, directory / "data", user)
+        yield programs, directory, user
+
+
+@contextlib.contextmanager
+def postgresql_server() -> Iterator[PostgreSQLServer]:
+    """Run a server for as long as the context lasts. Raises PostgreSQLMissing."""
+    with _initialised() as (programs, directory, user), _running(programs, directory, user) as process:
+        yield PostgreSQLServer(str(directory), process)
+
+
+class PostgreSQLOutage:
+    """Stops a server at once, as if its machine had failed, and starts it again. Both block."""
+
+    def __init__(
+        self, stack: contextlib.ExitStack, programs: Path, directory: Path, user: str | None
+    ) -> None:
+        self._stack = stack
+        self._place = (programs, directory, user)
+        self.server = self.end()
+
+    def begin(self) -> None:
+        """The server is gone."""
+        self._stack.close()
+
+    def end(self) -> PostgreSQLServer:
+        """The server is there."""
+        process = self._stack.enter_context(_running(*self._place))
+        self.server = PostgreSQLServer(str(self._place[1]), process)
+        return self.server
+
+
+@pytest.fixture
+def outage() -> Iterator[PostgreSQLOutage]:
+    """A server of the test's own that it can stop. Without PostgreSQL the test is skipped."""
+    try:
+        with _initialised() as place, contextlib.ExitStack() as stack:
+            yield PostgreSQLOutage(stack, *place)
+    except PostgreSQLMissing as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")
