@@ -26,3 +26,13 @@ def cover(names: Collection[str], host: str) -> bool:
         wanted = host.lower().rstrip(".")
         parent = "*." + wanted.partition(".")[2]
         return any(each.lower() in (wanted, parent) for each in names)
+
+
+def check_readable(certificate: x509.Certificate) -> None:
+    """Raise ValueError for a certificate of which a part cannot be read: they are parsed when they are asked for."""
+    try:
+        names_of(certificate)
+        certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
+        certificate.not_valid_after_utc, certificate.not_valid_before_utc  # noqa: B018
+    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, TypeError) as error:
+        raise ValueError(str(error)) from error

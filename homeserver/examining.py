@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from homeserver.certificate_files import CertificateFiles
 from homeserver.config import Settings, load_signing_keys
 from homeserver.doctor import Examination, Examiner, Own, Probes, ProbeSettings
 from homeserver.doctor.examination import LONG_POLL_SECONDS
@@ -45,4 +46,13 @@ def _own(settings: Settings, long_poll_s: float) -> Own:
         long_poll_s,
         is_delegated=settings.server.serve_server_wellknown and settings.server_name.port is None,
         listeners=tuple(each.local_url for each in settings.server.listeners),
+        certificate_files=_certificate_files(settings),
     )
+
+
+def _certificate_files(settings: Settings) -> CertificateFiles | None:
+    """Those that somebody else made, and that are served."""
+    certificate, private_key = settings.tls.tls_certificate_path, settings.tls.tls_private_key_path
+    if certificate is None or private_key is None or not any(each.tls for each in settings.server.listeners):
+        return None
+    return CertificateFiles(certificate, private_key)

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from homeserver.certificate_files import CertificateFiles, UnusableFiles, load, set_up
 from homeserver.certificate_names import cover, names_of
 from homeserver.client_hello import LONGEST, protocols_offered
 from homeserver.config import Settings
@@ -70,7 +71,7 @@ class CertificateStore:
         self.challenges: dict[str, ssl.SSLContext] = {}
         self._inner, self.certificate = self._load(certificate_path, private_key_path)
         self.context = _ListenerContext(ssl.PROTOCOL_TLS_SERVER)
-        _set_up(self.context)
+        set_up(self.context)
         self.context.challenges = self.challenges
         self.context.load_cert_chain(certificate_path, private_key_path)
         self.context.sni_callback = self._choose
@@ -98,39 +99,11 @@ class CertificateStore:
 
     @classmethod
     def _load(cls, certificate_path: Path, private_key_path: Path) -> tuple[ssl.SSLContext, Certificate]:
-        for key, path in (
-            ("tls_certificate_path", certificate_path),
-            ("tls_private_key_path", private_key_path),
-        ):
-            try:
-                path.read_bytes()
-            except OSError as error:
-                raise TLSError(
-                    f"{key}: {path} cannot be read ({error.strerror}); check the path, and that the user "
-                    "that runs the server may read it"
-                ) from None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        _set_up(context)
         try:
-            context.load_cert_chain(certificate_path, private_key_path, password=_no_password)
-        except (ssl.SSLError, _PasswordNeeded) as error:
-            raise TLSError(_explain(error, certificate_path, private_key_path)) from None
-        return context, _describe(certificate_path)
-
-
-def _explain(error: Exception, certificate_path: Path, private_key_path: Path) -> str:
-    if isinstance(error, _PasswordNeeded):
-        return f"tls_private_key_path: {private_key_path} is encrypted; give a key without a password"
-    if "KEY_VALUES_MISMATCH" in str(error):
-        return (
-            f"tls_private_key_path: {private_key_path} is not the key of the certificate "
-            f"{certificate_path}; give the two files of one certificate"
-        )
-    return (
-        f"tls_certificate_path: {certificate_path} and {private_key_path} are not a "
-        f"certificate chain and a private key in PEM form ({error}); with certbot they are fullchain.pem "
-        "and privkey.pem"
-    )
+            context, certificate = load(CertificateFiles(certificate_path, private_key_path))
+        except UnusableFiles as error:
+            raise TLSError(str(error)) from None
+        return context, _describe(certificate_path, certificate)
 
 
 class _ListenerHandshake(ssl.SSLObject):
@@ -172,26 +145,7 @@ class _ListenerContext(ssl.SSLContext):
         return handshake
 
 
-class _PasswordNeeded(Exception):
-    pass
-
-
-def _no_password() -> str:
-    # Without this OpenSSL would ask on the terminal and wait.
-    raise _PasswordNeeded
-
-
-def _set_up(context: ssl.SSLContext) -> None:
-    # Spec: https://spec.matrix.org/v1.19/server-server-api/#tls (TLS 1.2 or newer is what everybody speaks)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-
-
-def _describe(path: Path) -> Certificate:
-    try:
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    except ValueError as error:
-        raise TLSError(f"tls_certificate_path: {path} is not a certificate in PEM form ({error})") from None
+def _describe(path: Path, certificate: x509.Certificate) -> Certificate:
     self_signed = certificate.issuer == certificate.subject
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return Certificate(path, names_of(certificate), begin, end, self_signed)

@@ -126,7 +126,7 @@ def _trust_findings(chain: Chain, tls_name: str, now: datetime.datetime, where: 
             yield problem(
                 "certificate-self-signed",
                 looked_at,
-                "the server signed it itself, so nobody can check whose it is",
+                "it is signed by itself, so nobody can check whose it is",
                 NO_AUTHORITY if is_local_host(tls_name) else FREE_AUTHORITY,
             )
         case code if code in (NO_LOCAL_ISSUER, UNVERIFIED_LEAF) and (missing := _missing_issuer(chain)):
@@ -134,7 +134,7 @@ def _trust_findings(chain: Chain, tls_name: str, now: datetime.datetime, where: 
             yield problem(
                 "certificate-intermediate-missing",
                 looked_at,
-                f"the server shows {shown}; the certificate of the issuer {missing!r} is missing",
+                f"the chain is {shown}; the certificate of the issuer {missing!r} is missing",
                 FULL_CHAIN,
             )
         case code if code in (NO_LOCAL_ISSUER, SELF_SIGNED_IN_CHAIN, BAD_SIGNATURE):
@@ -173,13 +173,3 @@ def _missing_issuer(chain: Chain) -> str | None:
     except x509.ExtensionNotFound:
         return None
     return common_name(last.issuer)
-
-
-def check_readable(certificate: x509.Certificate) -> None:
-    """Raise ValueError for a certificate of which a part cannot be read: they are parsed when they are asked for."""
-    try:
-        names_of(certificate)
-        common_name(certificate.subject), common_name(certificate.issuer)
-        certificate.not_valid_after_utc, certificate.not_valid_before_utc  # noqa: B018
-    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, TypeError) as error:
-        raise ValueError(str(error)) from error

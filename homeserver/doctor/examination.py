@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 
 from unpaddedbase64 import encode_base64
 
+from homeserver.certificate_files import CertificateFiles
 from homeserver.core.canonical_json import encode_canonical
 from homeserver.core.identifiers import is_valid_server_name, parse_server_name
 from homeserver.doctor import echo
-from homeserver.doctor.facts import ClientFacts, ConnectionFacts, Echo, Facts, Fetch, Lookup
+from homeserver.doctor.facts import Asked, ClientFacts, ConnectionFacts, Echo, Facts, Fetch, Lookup
 from homeserver.doctor.findings import Finding, Level, Section, skipped, worst
 from homeserver.doctor.judge_arrivals import judge_arrivals
+from homeserver.doctor.judge_certificate_files import judge_certificate_files
 from homeserver.doctor.judge_clients import judge_clients
 from homeserver.doctor.judge_connections import (
     KEYS,
@@ -58,6 +60,7 @@ from homeserver.federation.well_known import parse_well_known, well_known_url
 
 MAX_ADDRESSES = 16
 MAX_URL = 2_000
+HTTPS_PORT = 443
 LONG_POLL_SECONDS = 30.0
 
 
@@ -67,7 +70,7 @@ class Own:
 
     upload_bytes: max_upload_size; long_poll_s: how long the long poll is held, 0 to leave it out; is_delegated: whether the server
     itself delegates by .well-known (serve_server_wellknown), so that others never look further; listeners: where it listens, as
-    URLs for this machine.
+    URLs for this machine; certificate_files: None where it has none to serve, or makes or obtains its certificate itself.
     """
 
     keys: OwnKeys
@@ -76,6 +79,13 @@ class Own:
     long_poll_s: float = LONG_POLL_SECONDS
     is_delegated: bool = False
     listeners: tuple[str, ...] = ()
+    certificate_files: CertificateFiles | None = None
+
+    @property
+    def tls_ports(self) -> frozenset[int]:
+        """Where it speaks TLS."""
+        listeners = map(urlsplit, self.listeners)
+        return frozenset(each.port or HTTPS_PORT for each in listeners if each.scheme == "https")
 
     @property
     def known(self) -> Known:
@@ -139,6 +149,7 @@ class Examiner:
         made = Examination(Facts(server_name))
         await self._machine(made)
         await self._examine(made)
+        self._certificate_files(made)
         made.sections = without_consequences(made.sections)
         return made
 
@@ -161,11 +172,23 @@ class Examiner:
     # --- this machine ---------------------------------------------------------
 
     async def _machine(self, made: Examination) -> None:
-        """Whether our own server runs: before it does, the rest cannot be right."""
+        """Whether our own server runs: before it does, the rest cannot be right. And the certificate that it is to serve."""
         if self._own is None or not self._own.listeners:
             return
+        if self._own.certificate_files is not None:
+            looked_at = await self._probes.certificate_files(self._own.certificate_files)
+            made.facts.certificate_files = looked_at
         made.facts.listeners = list(await asyncio.gather(*map(self._probes.listener, self._own.listeners)))
         made.sections.append(Section(MACHINE, list(judge_listeners(made.facts.listeners))))
+
+    def _certificate_files(self, made: Examination) -> None:
+        """Judged last, because the discovery says for which name the certificate has to be; told first."""
+        files = made.facts.certificate_files
+        if files is None or self._own is None:
+            return
+        told = {each.code for each in made.findings}
+        findings = judge_certificate_files(files, made.facts, self._own.tls_ports, told)
+        made.sections[0].findings[:0] = findings
 
     # --- discovery ------------------------------------------------------------
 
@@ -178,6 +201,7 @@ class Examiner:
             while True:
                 answer = await self._answer(question, facts)
                 if facts.well_known and not facts.delegated and self._own and self._own.is_delegated:
+                    facts.asked = Asked(parse_server_name(facts.server_name).host, frozenset({HTTPS_PORT}))
                     findings = await self._undelegated(facts, facts.well_known)
                     made.sections.append(Section(DELEGATION, findings))
                     return None
@@ -188,6 +212,8 @@ class Examiner:
             facts.discovery_error = error.reason
         if facts.srv and facts.srv[-1].records and facts.srv[-1].name.startswith(NEW_SERVICE):
             facts.old_srv = await self._probes.srv(facts.srv[-1].name.replace(NEW_SERVICE, OLD_SERVICE, 1))
+        if found is not None:
+            facts.asked = Asked(found.tls_name, frozenset(candidate.port for candidate in found.candidates))
         hosts = dict.fromkeys(candidate.host for candidate in found.candidates) if found else {}
         for host in hosts:
             facts.hosts[host] = await self._host(host)
@@ -230,8 +256,8 @@ class Examiner:
         wanted = [
             ConnectionFacts(host, each, port, host, url.netloc) for each in lookup.values[:MAX_ADDRESSES]
         ]
-        looks = await asyncio.gather(*map(self._reach, wanted))
-        findings += judge_connections(looks, facts.server_name, None)
+        facts.delegating = list(await asyncio.gather(*map(self._reach, wanted)))
+        findings += judge_connections(facts.delegating, facts.server_name, None)
         if worst(findings) is not Level.PROBLEM:
             findings += judge_missing_delegation(fetched, facts.well_known_reason)
         return findings

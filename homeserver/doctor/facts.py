@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 
+from homeserver.certificate_files import UnusableFiles
 from homeserver.federation.names import SRVRecord
 
 
@@ -119,10 +121,35 @@ class ConnectionFacts:
 
 @dataclass(frozen=True, slots=True)
 class ListenerFacts:
-    """A listener of our own, tried from this machine. error: why no connection came about."""
+    """A listener of our own, tried from this machine.
+
+    error: why no connection came about; certificates: what it shows, its own first, where it speaks TLS.
+    """
 
     url: str
     error: str | None = None
+    certificates: tuple[x509.Certificate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FilesFacts:
+    """The files of our own certificate.
+
+    path: tls_certificate_path; unusable: why they cannot be served; chain: what they would show others, if they can be.
+    """
+
+    path: Path
+    unusable: UnusableFiles | None = None
+    chain: Chain | None = None
+    seen_at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What other servers ask for, as far as the discovery led: the name that the certificate must be for, at these ports."""
+
+    tls_name: str
+    ports: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +184,8 @@ class Facts:
 
     srv: the records that were asked for on the way; old_srv: those of the service's old name, where the way does not need them.
     hosts: the lookups of each host, of which that of the kind "addresses" is where to connect.
+    certificate_files: those of our own certificate; asked: None when the discovery led nowhere; delegating: connections to our own
+    delegation, which does not come through.
     """
 
     server_name: str
@@ -167,6 +196,9 @@ class Facts:
     srv: list[SRVLookup] = field(default_factory=list)
     old_srv: SRVLookup | None = None
     listeners: list[ListenerFacts] = field(default_factory=list)
+    certificate_files: FilesFacts | None = None
+    asked: Asked | None = None
+    delegating: list[ConnectionFacts] = field(default_factory=list)
     hosts: dict[str, list[Lookup]] = field(default_factory=dict)
     connections: list[ConnectionFacts] = field(default_factory=list)
     echoes: list[Echo] = field(default_factory=list)

@@ -17,18 +17,21 @@ import aiohttp
 from cryptography import x509
 from yarl import URL
 
+from homeserver.certificate_files import CertificateFiles, UnusableFiles, load
+from homeserver.certificate_names import check_readable
 from homeserver.core.canonical_json import CanonicalJSONError, decode_json
-from homeserver.doctor.certificates import check_readable
 from homeserver.doctor.facts import (
     Chain,
     ConnectionFacts,
     Fetch,
+    FilesFacts,
     HTTPAnswer,
     ListenerFacts,
     Lookup,
     SRVLookup,
     TLSFacts,
 )
+from homeserver.doctor.rehearsal import rehearse
 from homeserver.federation.addresses import AddressFilter, BlockedAddress
 from homeserver.federation.connector import guarded_connector
 from homeserver.federation.failures import describe
@@ -40,6 +43,7 @@ CONNECT_SECONDS = 8.0
 ANSWER_SECONDS = 15.0
 MAX_ANSWER_BYTES = 256 * 1024
 KINDS: tuple[Literal["CNAME", "AAAA", "A"], ...] = ("CNAME", "AAAA", "A")
+TRUSTED = (0, "ok")
 OLD_VERSIONS = (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1)
 
 
@@ -227,10 +231,41 @@ class Probes:
         return replace(found, tls=await self._handshake(found))
 
     async def listener(self, url: str) -> ListenerFacts:
-        """Whether one of our own listeners is open. url: with an address, such as http://127.0.0.1:8008."""
+        """Whether one of our own listeners is open, and its certificate. url: with an address, such as http://127.0.0.1:8008."""
         parts = urlsplit(url)
-        error = await self._tcp(parts.hostname or "", parts.port or 443)
-        return ListenerFacts(url, error[1] if error else None)
+        host, port = parts.hostname or "", parts.port or 443
+        error = await self._tcp(host, port)
+        if error is not None or parts.scheme != "https":
+            return ListenerFacts(url, error[1] if error else None)
+        found = ConnectionFacts(host, host, port, host, parts.netloc)
+        return ListenerFacts(url, certificates=await self._shown(found))
+
+    async def _shown(self, found: ConnectionFacts) -> tuple[x509.Certificate, ...]:
+        try:
+            return (await _shake_hands(found, self._blind))[0]
+        except (OSError, TimeoutError, ValueError):
+            return ()  # what is wrong there is found when it is looked at as others do
+
+    async def certificate_files(self, files: CertificateFiles) -> FilesFacts:
+        """What others would be shown if the server served these files."""
+        return await asyncio.to_thread(self._rehearse, files)
+
+    def _rehearse(self, files: CertificateFiles) -> FilesFacts:
+        try:
+            serving, _ = load(files)
+            certificates = _certificates(rehearse(serving, self._blind))
+        except UnusableFiles as error:
+            return FilesFacts(files.certificate, error)
+        except (ssl.SSLError, ValueError) as error:
+            found = f"tls_certificate_path: no handshake comes about with {files.certificate} ({_tls_words(error)})"
+            remedy = "get another certificate, with an RSA key or one on an elliptic curve"
+            return FilesFacts(files.certificate, UnusableFiles("certificate-unusable", found, remedy))
+        try:
+            rehearse(serving, self._trusting_any_name)
+            trust = TRUSTED
+        except ssl.SSLError as error:
+            trust = _distrust(error)
+        return FilesFacts(files.certificate, chain=Chain(certificates, *trust), seen_at_ms=now_ms())
 
     async def _tcp(self, address: str, port: int) -> tuple[str, str] | None:
         """Why no connection comes about, as in `ConnectionFacts.tcp_error`; None when one does."""
@@ -262,18 +297,15 @@ class Probes:
                 speaks_plain_http=await _speaks_http(found),
             )
         certificates, version, cipher = seen
-        code, message = await self._trust(found)
-        return TLSFacts(Chain(certificates, code, message), version, cipher)
+        return TLSFacts(Chain(certificates, *await self._trust(found)), version, cipher)
 
     async def _trust(self, found: ConnectionFacts) -> tuple[int, str]:
         """OpenSSL's verdict on the chain, the name left aside."""
         try:
             await _shake_hands(found, self._trusting_any_name)
-        except ssl.SSLCertVerificationError as error:
-            return error.verify_code, error.verify_message
         except (OSError, TimeoutError, ValueError) as error:
-            return -1, str(error)
-        return 0, "ok"
+            return _distrust(error)
+        return TRUSTED
 
     @cached_property
     def _trusting_any_name(self) -> ssl.SSLContext:
@@ -308,6 +340,13 @@ async def _shake_hands(
         return _certificates(connection), connection.version() or "", cipher[0] if cipher else ""
     finally:
         await _close(writer)
+
+
+def _distrust(error: Exception) -> tuple[int, str]:
+    """Why a handshake that checks the chain failed, as in `Chain`."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_code, error.verify_message
+    return -1, str(error)
 
 
 def _certificates(connection: Any) -> tuple[x509.Certificate, ...]:

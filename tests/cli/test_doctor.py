@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from homeserver.cli import doctor, main
 from homeserver.doctor import Examination, Finding, Level, Section
 from homeserver.doctor.facts import Facts
+from tests.doctor.chains import Maker
 
-from .command import fails
+from .command import fails, generate, run
+from .process import Process, free_port
 
 
 def examination(*levels: Level) -> Examination:
@@ -71,3 +74,47 @@ def test_as_json(finds: list[Level], tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_without_a_configuration_only_others_can_be_looked_at(tmp_path: Path) -> None:
     assert "homeserver.yaml" in fails("doctor", cwd=tmp_path)
+
+
+def told(config: Path) -> tuple[int, set[str]]:
+    """The exit code, and the codes of what somebody has to do something about, as the command reports them."""
+    done = run("-c", config, "doctor", "--quick", "--json")
+    report = json.loads(done.stdout)
+    levels = (Level.PROBLEM.value, Level.WARNING.value)
+    return done.returncode, {each["code"] for each in report["Explanations"] if each["level"] in levels}
+
+
+def test_the_certificate_files_before_the_start_and_while_it_runs(tmp_path: Path) -> None:
+    maker = Maker(tmp_path)
+    port = free_port()
+    config = generate(tmp_path, f"localhost:{port}")
+    with config.open("a") as file:
+        file.write(
+            "tls_certificate_path: fullchain.pem\n"
+            "tls_private_key_path: privkey.pem\n"
+            "federation_custom_ca_list: [root.pem]\n"
+            f"listeners: [{{port: {port}, bind_addresses: [127.0.0.1, '::1'], tls: true}}]\n"
+        )
+    assert told(config) == (1, {"server-not-running", "certificate-file-unreadable"})
+    maker.files(tmp_path, "localhost", days=-1)
+    assert told(config) == (1, {"server-not-running", "certificate-expired"})
+    shown = run("-c", config, "doctor", "--quick").stdout
+    assert (
+        f"the certificate of {tmp_path}/fullchain.pem (tls_certificate_path) is valid now: it ended on"
+        in shown
+    )
+    assert "renew it" in shown
+
+    maker.files(tmp_path, "localhost")
+    server = Process(config)
+    try:
+        server.wait_for(f"localhost:{port}")
+        assert told(config) == (0, set())
+        # Files that change are read within half a minute, or at SIGHUP; until then it serves the former ones.
+        maker.files(tmp_path, "localhost")
+        assert told(config) == (0, {"certificate-not-loaded"})
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for("SIGHUP: the TLS certificate was read again")
+        assert told(config) == (0, set())
+    finally:
+        server.end(signal.SIGTERM)

@@ -146,7 +146,7 @@ async def test_a_reload_that_fails_keeps_the_certificate(tmp_path: Path) -> None
     make(tmp_path, "old.example", ec.generate_private_key(ec.SECP256R1()))
     store = CertificateStore(tmp_path / "certificate.pem", tmp_path / "key.pem")
     (tmp_path / "certificate.pem").write_text("half a fi")
-    with pytest.raises(TLSError, match=r"tls_certificate_path: .* are not a certificate chain"):
+    with pytest.raises(TLSError, match=r"tls_certificate_path: .* is not a certificate chain"):
         store.reload()
     async with await serve(store) as server:
         _, writer = await connect(server)

@@ -8,8 +8,11 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID, NameOID
+
+# Names that break off.
+JUNK = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x03\x87\x01\x07")
 
 
 class Maker:
@@ -27,7 +30,7 @@ class Maker:
     def certificate(
         self,
         subject: str,
-        key: ec.EllipticCurvePrivateKey,
+        key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | dsa.DSAPrivateKey,
         by: ec.EllipticCurvePrivateKey,
         *,
         issuer: str | None = None,
@@ -68,10 +71,10 @@ class Maker:
         chain = [leaf, self.between] if whole_chain and not by_root else [leaf]
         return self.serving(chain, key)
 
-    def files(self, directory: Path, name: str) -> dict[str, bytes]:
+    def files(self, directory: Path, name: str, **lifetime: float) -> dict[str, bytes]:
         """What certbot leaves for a name: fullchain.pem, cert.pem and privkey.pem, written to a directory and returned."""
         key = ec.generate_private_key(ec.SECP256R1())
-        leaf = self.certificate(name, key, self.between_key, issuer="between", names=(name,))
+        leaf = self.certificate(name, key, self.between_key, issuer="between", names=(name,), **lifetime)
         certificate, between = (
             each.public_bytes(serialization.Encoding.PEM) for each in (leaf, self.between)
         )
@@ -98,13 +101,7 @@ class Maker:
     def with_extension(self, extension: x509.ExtensionType) -> ssl.SSLContext:
         """TLS of a server that vouches for itself, with a certificate that has this extension."""
         key = ec.generate_private_key(ec.SECP256R1())
-        now = datetime.datetime.now(datetime.UTC)
-        builder = x509.CertificateBuilder(
-            _named("x"), _named("x"), key.public_key(), 1, now, now + datetime.timedelta(1)
-        )
-        return self.serving(
-            [builder.add_extension(extension, critical=False).sign(key, hashes.SHA256())], key
-        )
+        return self.serving([with_extension(key, extension)], key)
 
     def serving(self, chain: list[x509.Certificate], key: ec.EllipticCurvePrivateKey) -> ssl.SSLContext:
         """TLS of a server with this chain."""
@@ -116,6 +113,15 @@ class Maker:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(path)
         return context
+
+
+def with_extension(key: ec.EllipticCurvePrivateKey, extension: x509.ExtensionType) -> x509.Certificate:
+    """A certificate that vouches for itself and has this extension, right or not."""
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder(
+        _named("x"), _named("x"), key.public_key(), 1, now, now + datetime.timedelta(1)
+    )
+    return builder.add_extension(extension, critical=False).sign(key, hashes.SHA256())
 
 
 def _named(name: str) -> x509.Name:

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from aiohttp import web
 from signedjson.key import generate_signing_key
 
+from homeserver.certificate_files import CertificateFiles
 from homeserver.core.errors import MatrixError
 from homeserver.doctor import Examination, Examiner, Level, Own, Probes, ProbeSettings
 from homeserver.doctor.echo import ECHO, WAIT, Echoes, what_arrived
@@ -87,6 +88,8 @@ class Setup:
     with_client_well_known: bool = True
     own: bool = True
     listeners: tuple[str, ...] = ()
+    certificate_files: CertificateFiles | None = None
+    is_delegated: bool = False
     client_address: str = "127.0.0.1"
     forwarded_for: tuple[str, ...] = ()
     refuses: str | None = None
@@ -137,7 +140,15 @@ class Setup:
             AddressFilter(()), (self.world.authority.path,), (self.world.dns.address,), WELL_KNOWN_PORT
         )
         probes = Probes(settings)
-        own = Own(self.keys, self.base_url, 50 * 2**20, long_poll_s=0.2, listeners=self.listeners)
+        own = Own(
+            self.keys,
+            self.base_url,
+            50 * 2**20,
+            long_poll_s=0.2,
+            is_delegated=self.is_delegated,
+            listeners=self.listeners,
+            certificate_files=self.certificate_files,
+        )
         try:
             return await Examiner(probes, addresses, own if self.own else None).examine(self.name)
         finally:

@@ -9,7 +9,6 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -20,23 +19,13 @@ from signedjson.key import generate_signing_key
 from homeserver.doctor import probes
 from homeserver.federation.names import Names
 from homeserver.federation.own_keys import OwnKeys
+from tests.doctor.cases import Case, trust
 from tests.doctor.chains import Maker
 from tests.doctor.setup import CORS, NAME, Setup, bad, changed, matrix, on_path
 from tests.federation.world import World
 
 UNUSED_IPV6 = "fd00:86::1"
 HTML = "<!DOCTYPE html><html><body>Welcome</body></html>"
-
-
-@dataclass
-class Case:
-    """A set-up to break: `setup` before it starts, `stack` for what has to be closed."""
-
-    world: World
-    setup: Setup
-    chains: Maker
-    monkeypatch: pytest.MonkeyPatch
-    stack: AsyncExitStack
 
 
 Break = Callable[[Case], Awaitable[None] | None]
@@ -652,13 +641,6 @@ async def start_unless_addressed(case: Case) -> None:
 
 def test_there_are_enough() -> None:
     assert len(BROKEN) >= 40
-
-
-def trust(case: Case) -> None:
-    """Have the doctor trust the authority of `chains` beside the tests' own."""
-    both = case.chains.root_path.with_name("both.pem")
-    both.write_bytes(case.world.authority.path.read_bytes() + case.chains.root_path.read_bytes())
-    case.world.authority.path = both
 
 
 def free_port(address: str) -> int:

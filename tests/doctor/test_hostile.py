@@ -8,13 +8,11 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.x509.oid import ExtensionOID
 from rich.console import Console
 
 from homeserver.cli.doctor import print_examination
 from homeserver.doctor import probes
-from tests.doctor.chains import Maker
+from tests.doctor.chains import JUNK, Maker
 from tests.doctor.setup import CORS, Setup, bad
 from tests.federation.world import World
 from tests.support.memory import peak, reset_peak
@@ -108,8 +106,7 @@ async def test_base_urls_that_are_none(world: World, url: object) -> None:
 
 
 async def test_a_certificate_that_cannot_be_read(world: World, maker: Maker) -> None:
-    junk = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x03\x87\x01\x07")
-    setup = Setup(world, own=False, context=maker.with_extension(junk))
+    setup = Setup(world, own=False, context=maker.with_extension(JUNK))
     await setup.start()
     assert bad(await setup.examine()).keys() == {"tls-failed"}
 
