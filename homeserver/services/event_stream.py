@@ -26,7 +26,7 @@ from homeserver.services.reached import check_reached
 from homeserver.services.room_state import RoomStates
 from homeserver.services.sync.account_data import Events, account_data_news, account_data_of_rooms
 from homeserver.services.sync.ephemeral import ephemeral_news
-from homeserver.services.sync.presence import presence_news
+from homeserver.services.sync.presence import naming_users, presence_news
 from homeserver.services.sync.request import Reader, SyncRequest
 from homeserver.services.typing_users import TypingNews, TypingUsers
 from homeserver.storage import events as stored_events
@@ -224,7 +224,8 @@ async def _beside(reader: Reader, rooms: _Rooms) -> list[Any]:
         if rooms.room_id in (None, room_id)
         for event in events
     ]
-    present = await presence_news(reader, [membership.room_nid for membership in joined], new.values())
+    nids = [membership.room_nid for membership in joined]
+    present = naming_users(await presence_news(reader, nids, new.values()))
     if rooms.room_id is None:
         return beside + private.everywhere + present
     return beside + await _present_in(reader, rooms, present)

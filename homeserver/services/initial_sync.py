@@ -22,7 +22,7 @@ from homeserver.services.presence import Presence
 from homeserver.services.room_state import RoomStates
 from homeserver.services.sync.account_data import Events, account_data_news, account_data_of_rooms
 from homeserver.services.sync.ephemeral import ephemeral_news
-from homeserver.services.sync.presence import presence_news
+from homeserver.services.sync.presence import naming_users, presence_news
 from homeserver.services.sync.request import Reader, SyncRequest
 from homeserver.services.typing_users import TypingNews
 from homeserver.storage import events as stored_events
@@ -135,7 +135,7 @@ class InitialSync:
             nids = [membership.room_nid for membership in mine]
             return {
                 "end": stream_token(reading.reader.position),
-                "presence": await presence_news(reading.reader, nids, ()),
+                "presence": naming_users(await presence_news(reading.reader, nids, ())),
                 "receipts": await reading.receipts(mine),
                 "account_data": news.everywhere,
                 "rooms": [*shown, *await reading.invites()],
@@ -160,7 +160,7 @@ class InitialSync:
             # Who only looks in is not told who is there, and how far they have read.
             joined = [now] if now and may.is_joined else []
             present = await presence_news(reading.reader, [each.room_nid for each in joined], ())
-            return {**body, "presence": present, "receipts": await reading.receipts(joined)}
+            return {**body, "presence": naming_users(present), "receipts": await reading.receipts(joined)}
 
         return await self._database.read(work)
 

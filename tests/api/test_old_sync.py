@@ -198,6 +198,7 @@ async def test_initial_sync(whole: WholeServer) -> None:
     (await alice.put(presence, {"presence": "unavailable"})).ok()
     answer = (await bob.get(f"{V3}/initialSync?limit=2")).ok()
     assert [event["sender"] for event in answer["presence"]] == [alice.user_id]
+    assert [event["content"]["user_id"] for event in answer["presence"]] == [alice.user_id]
     [receipts] = answer["receipts"]
     assert (receipts["type"], receipts["room_id"]) == ("m.receipt", joined)
     assert list(receipts["content"][said[-1]]["m.read"]) == [alice.user_id]
@@ -315,6 +316,7 @@ async def test_presence(room: Conversation, whole: WholeServer) -> None:
     [event] = answer["chunk"]
     assert (event["type"], event["sender"]) == ("m.presence", room.bob.user_id)
     assert event["content"]["presence"] == "unavailable"
+    assert event["content"]["user_id"] == room.bob.user_id, "matrix-js-sdk looks for it there"
     assert (await events(room.alice, start=answer["end"], timeout=0))["chunk"] == []
     await is_present(stranger, "unavailable")
     assert (await events(room.alice, start=answer["end"], timeout=0))["chunk"] == []

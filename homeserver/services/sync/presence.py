@@ -56,6 +56,11 @@ async def presence_news(reader: Reader, room_nids: Collection[int], new_nids: Co
     return [_event(presence, stored, names.get(stored.user_id, {})) for stored in shown.values()]
 
 
+def naming_users(events: Events) -> Events:
+    """The same with `user_id` in the content, where clients that do not sync look for it, and matrix-js-sdk when it peeks."""
+    return [{**event, "content": {**event["content"], "user_id": event["sender"]}} for event in events]
+
+
 def _event(presence: Presence, stored: StoredPresence, profile: Mapping[str, Any]) -> dict[str, Any]:
     """The event, with what the user is called, as far as we keep it.
 
