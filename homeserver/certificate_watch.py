@@ -61,7 +61,10 @@ class CertificateWatch:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._look_every_s)
-            await self.look()
+            try:
+                await self.look()
+            except Exception:
+                log.exception("looking at the TLS certificate failed; it is looked at again")
 
     async def look(self) -> None:
         """Read the files again if they have changed, and warn if it is time.

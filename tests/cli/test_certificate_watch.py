@@ -110,3 +110,27 @@ async def test_it_looks_by_itself(tmp_path: Path) -> None:
 
     await until(is_new, "the new certificate")
     await watch.stop()
+
+
+async def test_a_look_that_fails_is_not_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = store_in(tmp_path)
+    watch = CertificateWatch(store, look_every_s=0.01)
+    reload, failures = store.reload, [FileNotFoundError("replaced just now"), ValueError("a strange one")]
+
+    def sometimes() -> Certificate:
+        if failures:
+            raise failures.pop()
+        return reload()
+
+    monkeypatch.setattr(store, "reload", sometimes)
+    watch.start()
+    store_in(tmp_path, "b.example")
+
+    async def is_new() -> bool:
+        return store.certificate.names == ("b.example",)
+
+    await until(is_new, "the new certificate")
+    assert "replaced just now" in caplog.text and "a strange one" in caplog.text
+    await watch.stop()
