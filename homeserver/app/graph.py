@@ -67,6 +67,7 @@ def build_graph(base: Base) -> Graph:
     timeline = Timeline(writes, states, identity, now_ms)
     merging = GraphMerging(database, states, timeline, identity, random.Random())
     base.observers.append(merging.committed)
+    merging.work.start()
     base.stack.push_async_callback(merging.stop)
     limits = base.settings.rate_limits
     join_limits = JoinLimits(limits.rc_joins.remote, limits.rc_joins_per_room)

@@ -18,6 +18,7 @@ from prometheus_client import Counter
 
 from homeserver.core.errors import MatrixError
 from homeserver.core.power_levels import CREATE, POWER_LEVELS, power_levels_of
+from homeserver.services.background import BackgroundWork
 from homeserver.services.event_store import DUMMY_EVENT
 from homeserver.services.identity import Identity
 from homeserver.services.notifier import Committed
@@ -25,7 +26,7 @@ from homeserver.services.room_graph import MANY_ENDS
 from homeserver.services.room_state import RoomStates
 from homeserver.services.timeline import Draft, Timeline
 from homeserver.storage import expelled_servers, memberships, rooms
-from homeserver.storage.database import Database, Transaction
+from homeserver.storage.database import Database, DatabaseError, Transaction
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class GraphMerging:
         self._random = random
         self._longest_delay_s = longest_delay_s
         self._running: dict[str, asyncio.Task[None]] = {}
+        self.work = BackgroundWork("telling of servers that were put out of rooms", self._piece)
 
     def committed(self, committed: Committed) -> None:
         """Look after the rooms whose graphs have many ends since a commit."""
@@ -83,13 +85,29 @@ class GraphMerging:
         return len(self._running)
 
     async def stop(self) -> None:
-        """Leave the ends as they are."""
+        """Leave the ends as they are. Who is owed an event gets it after the next start."""
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.work.stop()
+
+    async def _piece(self) -> bool:
+        """Pay what servers are owed since before a restart, or since the database failed: no event will remind of it."""
+        for room_id in await self._database.read(expelled_servers.rooms_untold):
+            if room_id not in self._running:
+                await self._join(room_id)
+        return False
 
     async def _merge(self, room_id: str) -> None:
+        try:
+            await self._join(room_id)
+        except DatabaseError as error:
+            log.warning("the ends of %s could not be joined: %s", room_id, error)
+            self.work.wake()
+
+    async def _join(self, room_id: str) -> None:
+        """Join the ends of a room, when it is time. Raises DatabaseError."""
         try:
             found = await self._database.read(lambda tx: self._look(tx, room_id))
             if found.sender is not None and not found.owes:
@@ -104,6 +122,8 @@ class GraphMerging:
                 dummy_events.inc()
         except MatrixError as refused:
             log.info("the ends of %s cannot be joined: %s", room_id, refused)
+        except DatabaseError:
+            raise
         except Exception:
             log.exception("joining the ends of %s failed", room_id)
 

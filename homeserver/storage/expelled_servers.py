@@ -54,6 +54,15 @@ async def untold(tx: Transaction, room_nid: int) -> list[str]:
     return [row[0] for row in rows]
 
 
+async def rooms_untold(tx: Transaction) -> list[str]:
+    """The rooms that have such servers: read once after a start, and after a failure. The table is small."""
+    rows = await tx.fetch(
+        "SELECT DISTINCT rooms.room_id FROM expelled_servers JOIN rooms ON rooms.room_nid = expelled_servers.room_nid"
+        " WHERE expelled_servers.told_position IS NULL ORDER BY rooms.room_id"
+    )
+    return [row[0] for row in rows]
+
+
 async def set_told(tx: Transaction, room_nid: int, position: int) -> None:
     """Note that all of the room's are sent an event that joins the ends."""
     await tx.execute(

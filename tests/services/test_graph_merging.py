@@ -2,16 +2,21 @@
 
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from homeserver.core.filters import Filter
 from homeserver.core.requester import Requester
+from homeserver.services import background
 from homeserver.services.event_store import DUMMY_EVENT
 from homeserver.services.graph_merging import GraphMerging
+from homeserver.services.notifier import Committed
 from homeserver.services.room_graph import MANY_ENDS, Verdict
 from homeserver.services.sync import SyncRequest
 from homeserver.services.timeline import Draft
+from homeserver.storage import expelled_servers, memberships, rooms
+from homeserver.storage.database import DatabaseError, Transaction
 from homeserver.storage.events import EventStatus
 from tests.support.federation_peer import until
 from tests.support.graph import end_of, ends, event_after, joined_from, offer, stored
@@ -105,3 +110,49 @@ async def test_a_dummy_event_of_another_server_is_not_shown_and_ends_count(servi
     assert await ends(services, room_id) == {event.event_id}
     answer = await services.sync.sync(SyncRequest(Requester(ALICE, "DEVICE", 1), Filter(), None))
     assert DUMMY_EVENT not in str(answer["rooms"]["join"][room_id]["timeline"])
+
+
+async def put_out(services: RoomServices, room_id: str) -> None:
+    """Note that a server was put out of the room by a resolution and has not been told."""
+
+    async def work(tx: Transaction) -> None:
+        room = await rooms.get(tx, room_id)
+        assert room is not None
+        await expelled_servers.put(tx, room.room_nid, ["beta.test"], 1)
+
+    await services.database.write(work)
+
+
+async def test_who_is_owed_an_event_since_before_a_restart_gets_it(
+    services: RoomServices, merging: GraphMerging
+) -> None:
+    room_ids = [await services.room(ALICE) for _ in range(2)]
+    for room_id in room_ids:
+        await put_out(services, room_id)
+    before = len(services.committed)
+    merging.work.start()
+    await until(lambda: len(services.committed) == before + 2)
+    assert {room_id for each in services.committed[before:] for room_id in each.rooms} == {*room_ids}
+    assert all(each.destinations == {"beta.test"} for each in services.committed[before:])
+
+
+async def test_who_is_owed_an_event_gets_it_later_when_the_database_fails(
+    services: RoomServices, merging: GraphMerging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "RETRY_S", 0.01)
+    room_id = await services.room(ALICE)
+    merging.work.start()
+    await put_out(services, room_id)
+    look, failures = memberships.local_users, ["the second time too", "the disk is full"]
+
+    async def sometimes(*args: Any) -> list[str]:
+        if failures:
+            raise DatabaseError(failures.pop())
+        return await look(*args)
+
+    monkeypatch.setattr(memberships, "local_users", sometimes)
+    before = len(services.committed)
+    merging.committed(Committed(1, many_ends=frozenset({room_id})))
+    await until(lambda: len(services.committed) == before + 1)
+    assert services.committed[-1].destinations == {"beta.test"}
+    assert not failures
