@@ -125,7 +125,9 @@ class Sender:
 
         waiting, failing = await self._database.read(work)
         for row in failing:
-            peer = self._peers[row.destination] = _Peer(row.destination, failing=row)
+            # Something may be on its way already.
+            peer = self._peers.setdefault(row.destination, _Peer(row.destination))
+            peer.failing = row
             self._wait(peer, row.retry_at)
         if failing:
             log.info("%d servers did not answer when last tried; they are tried again in time", len(failing))

@@ -231,6 +231,23 @@ async def test_a_restart_loses_nothing(setting: Setting) -> None:
     assert len(to_a) == 2 and to_a[0] == to_a[1]
 
 
+async def test_what_is_sent_while_it_starts_is_not_sent_twice(setting: Setting) -> None:
+    """Work in the background begins as soon as it is wired, which is before the sender has read what it left."""
+    failing = destinations.Failing("a.test", 1, 1, 1, "nobody is there")
+    await setting.database.write(lambda tx: destinations.set_failing(tx, failing))
+    await setting.say(await setting.services.room(BOB), ["one"], "a.test")
+    setting.network.held = asyncio.Event()
+    sender = setting.sender_with(POLICY)
+    sender.wake(["a.test"])
+    await until(lambda: setting.network.under_way)
+    await sender.start()  # its next try is due
+    await asyncio.sleep(0.05)
+    setting.network.held.set()
+    await until_async(lambda: is_empty(setting))
+    assert setting.network.pdus("a.test") == [["one"]]
+    assert await setting.failing() == []
+
+
 @pytest.mark.parametrize("seed", range(5))
 async def test_over_a_bad_network_each_server_gets_each_event_once_and_in_order(
     setting: Setting, seed: int
