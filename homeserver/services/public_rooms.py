@@ -39,7 +39,9 @@ VISIBILITY: StateKey = ("m.room.history_visibility", "")
 GUESTS: StateKey = ("m.room.guest_access", "")
 SHOWN = (CREATE, NAME, TOPIC, ALIAS, AVATAR, JOIN_RULES, VISIBILITY, GUESTS)
 
-_TOKEN = re.compile(r"r(\d{1,9})")
+_TOKEN = re.compile(r"([rb])(\d{1,9})")
+"""A place between rooms of the list, and whether it goes on to those after it or back to those before it: "The direction of
+pagination is specified solely by which token is supplied"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +131,15 @@ class PublicRooms:
                 f"This server bridges no third-party network {query.third_party_instance_id[:100]!r}: leave out"
                 " third_party_instance_id"
             )
-        offset = _offset(query.since)
         # A limit of 0 is none, as Synapse has it: pages without rooms would lead nowhere.
         limit = min(query.limit or DEFAULT_LIMIT, MAX_LIMIT)
-        chunk, total = await self._database.read(
-            lambda tx: self._page(tx, query, slice(offset, offset + limit))
-        )
+        part = _part(query.since, limit)
+        chunk, total = await self._database.read(lambda tx: self._page(tx, query, part))
         answer: dict[str, Any] = {"chunk": chunk, "total_room_count_estimate": total}
-        if offset + limit < total:
-            answer["next_batch"] = f"r{offset + limit}"
-        if offset > 0:
-            answer["prev_batch"] = f"r{max(0, offset - limit)}"
+        if part.stop < total:
+            answer["next_batch"] = f"r{part.stop}"
+        if part.start > 0:
+            answer["prev_batch"] = f"b{part.start}"
         return answer
 
     async def is_published(self, room_id: str) -> bool:
@@ -238,10 +238,12 @@ def _matches(entry: Mapping[str, Any], query: RoomsQuery) -> bool:
     return any(term in entry.get(name, "").casefold() for name in ("name", "topic", "canonical_alias"))
 
 
-def _offset(since: str | None) -> int:
+def _part(since: str | None, limit: int) -> slice:
+    """Which rooms of the list belong to a page."""
     if not since:
-        return 0
+        return slice(0, limit)
     match = _TOKEN.fullmatch(since)
     if match is None:
         raise invalid_param(f"{since[:60]!r} is not a token that this server's room directory gave")
-    return int(match[1])
+    place = int(match[2])
+    return slice(place, place + limit) if match[1] == "r" else slice(max(0, place - limit), place)

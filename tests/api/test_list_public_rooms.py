@@ -90,6 +90,13 @@ async def test_pages_there_and_back(rooms: RoomServer) -> None:
     assert shown == whole
     back = await search(rooms.alice, limit=2, since=third["prev_batch"])
     assert back["chunk"] == second["chunk"]
+    assert (back["prev_batch"], back["next_batch"]) == (second["prev_batch"], second["next_batch"])
+    # What is before a page does not reach into it, however much is asked for.
+    first = await search(rooms.alice, limit=1)
+    second = await search(rooms.alice, limit=2, since=first["next_batch"])
+    back = await search(rooms.alice, limit=3, since=second["prev_batch"])
+    assert back["chunk"] == first["chunk"] and "prev_batch" not in back
+    assert (await search(rooms.alice, limit=2, since=back["next_batch"]))["chunk"] == second["chunk"]
     assert await search(rooms.alice, limit=0) == await search(rooms.alice)
     assert (await search(rooms.alice, limit=10**9))["chunk"] == (await search(rooms.alice))["chunk"]
 

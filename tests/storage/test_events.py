@@ -140,6 +140,23 @@ async def test_a_redacted_event_is_redacted_for_good(database: Database) -> None
     assert found is not None and found.status is EventStatus.WITHHELD
 
 
+async def test_what_redacted_events(database: Database) -> None:
+    nid = await make(database)
+    target, other, redaction = an_event(), an_event(depth=2), an_event(type="m.room.redaction", depth=3)
+    lost = an_event(depth=4)
+    await insert(database, nid, *(NewEvent(event) for event in (target, other, redaction, lost)))
+
+    async def apply(tx: Transaction) -> None:
+        await events.set_redacted(tx, redact(target), redaction.event_id)
+        await events.set_redacted(tx, redact(lost), "$a_redaction_that_is_not_here")
+
+    await database.write(apply)
+    asked = [event.event_id for event in (target, other, lost)]
+    found = await database.read(lambda tx: events.redactions_of(tx, asked))
+    assert found == {target.event_id: redaction}
+    assert await database.read(lambda tx: events.redactions_of(tx, [])) == {}
+
+
 async def test_redactions_wait_for_their_targets_once(database: Database) -> None:
     async def wait(tx: Transaction) -> None:
         for target, redaction in (("$a", "$1"), ("$a", "$2"), ("$a", "$2"), ("$b", "$3")):
