@@ -24,6 +24,7 @@ class RegisterBody(Struct):
     mac: str
     admin: bool = False
     user_type: str | None = None
+    displayname: str | None = None
 
 
 @endpoint("GET", PATH, auth=NO_AUTH)
@@ -49,6 +50,7 @@ async def register(body: RegisterBody, registration: SharedSecretRegistration) -
             mac=body.mac,
             admin=body.admin,
             user_type=body.user_type,
+            display_name=body.displayname,
         )
     )
     return {

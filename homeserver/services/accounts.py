@@ -9,10 +9,11 @@ from homeserver.core.errors import (
     user_deactivated,
     user_in_use,
 )
-from homeserver.core.identifiers import new_user_id
+from homeserver.core.identifiers import localpart_of, new_user_id
 from homeserver.services.clock import Clock
 from homeserver.services.passwords import Passwords
-from homeserver.storage import accounts
+from homeserver.services.profiles import DISPLAYNAME, encode_field
+from homeserver.storage import accounts, profiles
 from homeserver.storage.accounts import Account
 from homeserver.storage.database import Database, Transaction, Work
 
@@ -67,14 +68,18 @@ class Accounts:
         is_admin: bool = False,
         is_guest: bool = False,
         user_type: str | None = None,
+        display_name: str | None = None,
         also: Work[None] | None = None,
     ) -> str:
         """Make an account; returns its user ID. With no password nobody can log in with one.
 
-        also: what is done in the same unit of work; what it raises leaves no account. Raises M_INVALID_USERNAME, M_USER_IN_USE,
-        M_INVALID_PARAM for a password that cannot be one.
+        display_name: the localpart when it is None, as with Synapse; no name at all when it is empty. also: what is done in the
+        same unit of work; what it raises leaves no account. Raises M_INVALID_USERNAME, M_USER_IN_USE, M_INVALID_PARAM for a
+        password or a display name that cannot be one, M_BAD_JSON for a display name that is no Unicode.
         """
         user_id = self.user_id_for(username)
+        name = localpart_of(user_id) if display_name is None else display_name
+        encoded_name = encode_field(DISPLAYNAME, name)
         password_hash = None
         if password is not None:
             check_password_form(password)
@@ -92,6 +97,8 @@ class Accounts:
         async def work(tx: Transaction) -> None:
             if not await accounts.add(tx, account):
                 raise user_in_use("Desired user ID is already taken.")
+            if name:
+                await profiles.set_field(tx, user_id, DISPLAYNAME, encoded_name)
             if also is not None:
                 await also(tx)
 

@@ -117,11 +117,10 @@ class Profiles:
         if name not in body:
             raise missing_param(f"The body must have the key {name}")
         value = body[name]
-        _check_value(name, value)
+        encoded = encode_field(name, value)
         if name in (DISPLAYNAME, AVATAR_URL) and value == "":
             await self._remove(user_id, name)
             return
-        encoded = _encode(value)
 
         async def work(tx: Transaction) -> bool:
             profile = await profiles.get(tx, user_id)
@@ -197,6 +196,15 @@ def check_key(name: str) -> None:
         raise invalid_param("Invalid profile key: neither displayname, avatar_url, m.tz nor namespaced")
 
 
+def encode_field(name: str, value: Any) -> bytes:
+    """The JSON of a value for the field of this name. Raises M_BAD_JSON, M_INVALID_PARAM when the field cannot have it."""
+    _check_value(name, value)
+    try:
+        return encode_canonical(value)
+    except CanonicalJSONError as error:
+        raise bad_json(f"The value cannot be stored: {error.reason}") from error
+
+
 def _check_value(name: str, value: Any) -> None:
     if name not in (DISPLAYNAME, AVATAR_URL, "m.tz"):
         return
@@ -223,10 +231,3 @@ def _believed(told: dict[str, Any]) -> dict[str, Any]:
             break
         fields[name] = value
     return fields
-
-
-def _encode(value: Any) -> bytes:
-    try:
-        return encode_canonical(value)
-    except CanonicalJSONError as error:
-        raise bad_json(f"The value cannot be stored: {error.reason}") from error

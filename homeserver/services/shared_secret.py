@@ -25,7 +25,10 @@ USER_TYPES = (None, "bot", "support")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedRegistration:
-    """A registration and the HMAC that shows that the sender knows the secret."""
+    """A registration and the HMAC that shows that the sender knows the secret.
+
+    display_name: the username when it is None; no name at all when it is empty. The HMAC does not cover it.
+    """
 
     nonce: str
     username: str
@@ -33,6 +36,7 @@ class SignedRegistration:
     mac: str
     admin: bool = False
     user_type: str | None = None
+    display_name: str | None = None
 
 
 class SharedSecretRegistration:
@@ -65,15 +69,19 @@ class SharedSecretRegistration:
         self._expire_nonces()
         if self._nonces.pop(request.nonce, None) is None:
             raise unknown("Unrecognised nonce: ask for a new one; it is good for one minute and one use", 400)
-        if "\0" in request.username or "\0" in request.password:
-            raise invalid_param("The username and the password must not contain NUL")
+        if any("\0" in text for text in (request.username, request.password, request.display_name or "")):
+            raise invalid_param("The username, the password and the display name must not contain NUL")
         if request.user_type not in USER_TYPES:
             raise invalid_param("user_type must be bot or support")
         # Compared as bytes: compare_digest refuses texts beyond ASCII.
         if not hmac.compare_digest(_mac(secret, request).encode(), request.mac.encode()):
             raise forbidden("HMAC incorrect: it was made with another shared secret")
         user_id = await self._accounts.create(
-            request.username, request.password, is_admin=request.admin, user_type=request.user_type
+            request.username,
+            request.password,
+            is_admin=request.admin,
+            user_type=request.user_type,
+            display_name=request.display_name,
         )
         return await self._sessions.start(user_id)
 

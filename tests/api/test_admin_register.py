@@ -54,6 +54,41 @@ async def test_an_administrator_and_a_bot(guarded: Server) -> None:
     assert account is not None and account.user_type == "bot" and not account.is_admin
 
 
+@pytest.mark.parametrize(
+    ("sent", "profile"),
+    [
+        ({}, {"displayname": "robot"}),
+        ({"displayname": None}, {"displayname": "robot"}),
+        ({"displayname": "R. Böt ♥"}, {"displayname": "R. Böt ♥"}),
+        ({"displayname": "x" * 256}, {"displayname": "x" * 256}),
+        ({"displayname": ""}, {}),
+    ],
+)
+async def test_the_display_name(guarded: Server, sent: dict[str, Any], profile: dict[str, Any]) -> None:
+    (await guarded.client.post(PATH, await signed(guarded, username="Robot", **sent))).ok()
+    assert (await guarded.client.get("/_matrix/client/v3/profile/@robot:ours.test")).ok() == profile
+
+
+@pytest.mark.parametrize(
+    ("name", "errcode", "is_read"),
+    [
+        ("x" * 257, "M_INVALID_PARAM", True),
+        ("a\0b", "M_INVALID_PARAM", True),
+        ("\ud800", "M_NOT_JSON", False),
+        (5, "M_BAD_JSON", False),
+    ],
+)
+async def test_what_cannot_be_a_display_name(guarded: Server, name: Any, errcode: str, is_read: bool) -> None:
+    body = await signed(guarded, displayname=name)
+    (await guarded.client.post(PATH, body)).refused(400, errcode)
+    assert await guarded.service(Accounts).get("@alice:ours.test") is None
+    again = await guarded.client.post(PATH, {**body, "displayname": "Alice"})
+    if is_read:
+        again.refused(400, "M_UNKNOWN")  # its nonce is used up, as by all that is refused
+    else:
+        again.ok()
+
+
 async def test_a_nonce_is_good_once_and_for_a_minute(guarded: Server) -> None:
     body = await signed(guarded)
     (await guarded.client.post(PATH, body)).ok()

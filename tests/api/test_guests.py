@@ -53,6 +53,7 @@ async def test_registering(whole: WholeServer) -> None:
     assert localpart.isdigit() and guest.device_id != "MINE"
     whoami = (await guest.get(f"{V3}/account/whoami")).ok()
     assert whoami == {"user_id": guest.user_id, "device_id": guest.device_id, "is_guest": True}
+    assert (await guest.get(f"{V3}/profile/{guest.user_id}")).ok() == {"displayname": localpart}
     (device,) = (await guest.get(f"{V3}/devices")).ok()["devices"]
     assert device["display_name"] == "Kiosk"
     renamed = {"display_name": "New"}

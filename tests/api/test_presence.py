@@ -59,6 +59,14 @@ async def news(client: Client, since: str) -> Any:
 ONLINE = {"presence": "online", "currently_active": True}
 
 
+def told(*users: Client, **content: Any) -> dict[str, dict[str, Any]]:
+    """The presence events of users who have the names of new accounts: of who is online, if nothing else is said."""
+    return {
+        user.user_id: {"displayname": user.user_id[1:].partition(":")[0], **(content or ONLINE)}
+        for user in users
+    }
+
+
 @pytest.fixture
 async def carol(whole: WholeServer) -> Client:
     """A user who is not in the room."""
@@ -72,19 +80,17 @@ async def test_what_is_set_is_told_to_those_who_share_a_room(room: Conversation,
     assert (await put(alice, "online", status_msg="I am here")).ok() == {}
     answer = await waiting
     expected = ONLINE | {"status_msg": "I am here"}
-    assert shown(answer) == {alice.user_id: expected} and "rooms" not in answer
+    assert shown(answer) == told(alice, **expected) and "rooms" not in answer
     assert await get(bob, alice) == await get(alice, alice) == expected
     assert await sync(bob, answer["next_batch"]) == no_news(answer["next_batch"])
-    assert shown(await sync(bob)) == {alice.user_id: expected}
+    assert shown(await sync(bob)) == told(alice, **expected)
     assert shown(await sync(carol, elsewhere)) == shown(await sync(carol)) == {}
-    assert shown(await sync(alice)) == {alice.user_id: expected}, "the user's own devices are told too"
+    assert shown(await sync(alice)) == told(alice, **expected), "the user's own devices are told too"
     (await put(alice, "unavailable")).ok()
     answer = await sync(bob, answer["next_batch"])
-    assert shown(answer) == {alice.user_id: {"presence": "unavailable"}}, "without a message there is none"
+    assert shown(answer) == told(alice, presence="unavailable"), "without a message there is none"
     (await put(alice, "offline", status_msg="gone")).ok()
-    assert shown(await sync(bob, answer["next_batch"])) == {
-        alice.user_id: {"presence": "offline", "status_msg": "gone"}
-    }
+    assert shown(await sync(bob, answer["next_batch"])) == told(alice, presence="offline", status_msg="gone")
     assert shown(await sync(bob)) == {}, "who is offline is no news to who starts anew"
 
 
@@ -102,7 +108,7 @@ async def test_set_presence_of_sync(room: Conversation) -> None:
     assert await sync(bob, since) == no_news(since)
     assert await get(bob, alice) == {"presence": "offline"}
     first = (await alice.get(f"{V3}/sync")).ok()
-    assert shown(first) == {alice.user_id: ONLINE}, "without the parameter one is online"
+    assert shown(first) == told(alice), "without the parameter one is online"
     assert await get(bob, alice) == ONLINE
     await sync(alice, set_presence="unavailable")
     assert await get(bob, alice) == {"presence": "unavailable"}
@@ -134,9 +140,9 @@ async def test_who_does_not_come_back_goes_offline(
     since = (await sync(room.bob))["next_batch"]
     await sync(room.alice, set_presence="online")
     answer = await news(room.bob, since)
-    while shown(answer) == {room.alice.user_id: ONLINE}:
+    while shown(answer) == told(room.alice):
         answer = await news(room.bob, answer["next_batch"])
-    assert shown(await sync(room.bob, since)) == {room.alice.user_id: {"presence": "offline"}}
+    assert shown(await sync(room.bob, since)) == told(room.alice, presence="offline")
 
 
 async def test_who_waits_and_does_nothing_becomes_idle(
@@ -148,7 +154,7 @@ async def test_who_waits_and_does_nothing_becomes_idle(
     target = f"{V3}/sync?timeout=30000&filter={quote(json.dumps({'presence': {'types': []}}))}"
     first = (await room.alice.get(target)).ok()["next_batch"]
     waiting = asyncio.create_task(room.alice.get(f"{target}&since={first}"))
-    while shown(answer := await news(room.bob, since)) != {room.alice.user_id: {"presence": "unavailable"}}:
+    while shown(answer := await news(room.bob, since)) != told(room.alice, presence="unavailable"):
         assert shown(answer)[room.alice.user_id]["presence"] == "online"
         since = answer["next_batch"]
     assert not waiting.done(), "woken, but for nothing that it wants to know"
@@ -163,13 +169,13 @@ async def test_who_joins_gets_to_know_the_others_and_they_the_newcomer(
         await sync(client, set_presence="online")
     since = {client.user_id: (await sync(client))["next_batch"] for client in (bob, carol)}
     (await membership(carol, room.room_id, "join")).ok()
-    assert shown(await sync(carol, since[carol.user_id]))[alice.user_id] == ONLINE
+    assert shown(await sync(carol, since[carol.user_id]))[alice.user_id] == told(alice)[alice.user_id]
     position = since[bob.user_id]
     while carol.user_id not in (seen := shown(answer := await news(bob, position))):
         position = answer["next_batch"]
-    assert seen[carol.user_id] == ONLINE
+    assert seen[carol.user_id] == told(carol)[carol.user_id]
     everything = await sync(bob, position, full_state="true")
-    assert shown(everything) == {alice.user_id: ONLINE, carol.user_id: ONLINE}
+    assert shown(everything) == told(alice, carol)
 
 
 async def test_ignored_users(room: Conversation) -> None:
@@ -294,7 +300,7 @@ async def test_offline_users_too(tmp_path: Path) -> None:
         room = await conversation(server)
         (await put(room.alice, "online")).ok()
         (await put(room.alice, "offline")).ok()
-        assert shown(await sync(room.bob)) == {room.alice.user_id: {"presence": "offline"}}
+        assert shown(await sync(room.bob)) == told(room.alice, presence="offline")
 
 
 async def test_a_restart(tmp_path: Path) -> None:
@@ -306,4 +312,4 @@ async def test_a_restart(tmp_path: Path) -> None:
     async with WholeServer(authority, tmp_path) as again:
         bob = again.client.with_token(room.bob.access_token, room.bob.user_id)
         assert await sync(bob, since) == no_news(since)
-        assert shown(await sync(bob)) == {room.alice.user_id: ONLINE}
+        assert shown(await sync(bob)) == told(room.alice)

@@ -14,11 +14,13 @@ from .conftest import Server
 PROFILE = "/_matrix/client/v3/profile/"
 ALICE = PROFILE + "@alice:ours.test"
 AVATAR = "mxc://ours.test/abc"
+NEW = {"displayname": "alice"}
+"""The profile of a new account."""
 
 
 async def test_a_profile_is_made_field_by_field(server: Server) -> None:
     alice = await server.user("alice")
-    assert (await server.client.get(ALICE)).ok() == {}
+    assert (await server.client.get(ALICE)).ok() == NEW
     assert (await alice.put(ALICE + "/displayname", {"displayname": "Alice ♥", "other": 1})).ok() == {}
     (await alice.put(ALICE + "/avatar_url", {"avatar_url": AVATAR})).ok()
     (await alice.put(ALICE + "/m.tz", {"m.tz": "Europe/London"})).ok()
@@ -67,9 +69,11 @@ async def test_rooms_are_told_of_names_and_avatars_that_change(server: Server) -
 
 
 async def test_unknown_users_and_fields(server: Server) -> None:
-    await server.user("alice")
+    alice = await server.user("alice")
     (await server.client.get(PROFILE + "@nobody:ours.test")).refused(404, "M_NOT_FOUND")
     (await server.client.get(PROFILE + "@nobody:ours.test/displayname")).refused(404, "M_NOT_FOUND")
+    (await server.client.get(ALICE + "/avatar_url")).refused(404, "M_NOT_FOUND")
+    (await alice.delete(ALICE + "/displayname")).ok()
     (await server.client.get(ALICE + "/displayname")).refused(404, "M_NOT_FOUND")
     (await server.client.get(PROFILE + "alice")).refused(400, "M_INVALID_PARAM")
     (await server.client.get(ALICE + "/Bad.Key")).refused(400, "M_INVALID_PARAM")
@@ -107,7 +111,7 @@ async def test_the_profile_of_another_user_cannot_be_changed(server: Server) -> 
 async def test_what_cannot_be_a_field(server: Server, key: str, body: dict[str, Any], errcode: str) -> None:
     alice = await server.user("alice")
     (await alice.put(f"{ALICE}/{key}", body)).refused(400, errcode)
-    assert (await alice.get(ALICE)).ok() == {}
+    assert (await alice.get(ALICE)).ok() == NEW
 
 
 async def test_the_whole_profile_stays_small(server: Server) -> None:

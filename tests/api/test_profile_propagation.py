@@ -88,6 +88,16 @@ async def test_what_is_so_already_is_not_sent(whole: WholeServer) -> None:
     assert len(await history(alice, room_id)) - len(before) in (0, 2), "both changes, or none of them"
 
 
+async def test_the_members_of_rooms_have_the_names_of_new_accounts(whole: WholeServer) -> None:
+    alice, bob, carol = [await whole.register(name) for name in ("alice", "bob", "carol")]
+    room_id = await create_room(alice, invite=[carol.user_id])
+    (await membership(bob, room_id, "join")).ok()
+    for client, state in ((alice, "join"), (bob, "join"), (carol, "invite")):
+        name = client.user_id[1:].partition(":")[0]
+        assert await member(alice, room_id, client.user_id) == {"membership": state, "displayname": name}
+    assert await pending(whole) == 0, "the rooms of a new account need not be told"
+
+
 async def pending(whole: WholeServer) -> int:
     return (await whole.row_counts())["profile_propagations"]
 
@@ -101,7 +111,7 @@ async def test_a_restart_loses_nothing(tmp_path: Path) -> None:
         # As if the process had died right after the profile was stored.
         await database.write(
             lambda tx: tx.execute(
-                "INSERT INTO profile_fields (user_id, name, value) VALUES ($1, 'displayname', $2)",
+                "UPDATE profile_fields SET value = $2 WHERE user_id = $1 AND name = 'displayname'",
                 alice.user_id,
                 b'"Alice"',
             )
@@ -115,4 +125,5 @@ async def test_a_restart_loses_nothing(tmp_path: Path) -> None:
     async with first.again() as second:
         alice = second.client.with_token(alice.access_token, alice.user_id)
         await until_told(alice, rooms[1:], alice.user_id, {"membership": "join", "displayname": "Alice"})
-        assert await member(alice, rooms[0], alice.user_id) == {"membership": "join"}, "told before"
+        told_before = {"membership": "join", "displayname": "alice"}
+        assert await member(alice, rooms[0], alice.user_id) == told_before

@@ -36,6 +36,22 @@ async def test_the_flow_of_the_specification(server: Server) -> None:
     assert whoami == {"user_id": "@alice:ours.test", "device_id": "PHONE", "is_guest": False}
 
 
+async def test_the_localpart_is_the_display_name(server: Server) -> None:
+    for username, expected in (("alice", "alice"), ("Bob", "bob"), (None, None)):
+        body = {"password": "x", "auth": DUMMY} | ({} if username is None else {"username": username})
+        user_id = (await server.client.post(REGISTER, body)).ok()["user_id"]
+        profile = (await server.client.get(f"/_matrix/client/v3/profile/{user_id}")).ok()
+        assert profile == {"displayname": expected or user_id[1:].partition(":")[0]}
+
+
+async def test_a_registration_that_fails_leaves_the_name_that_is_there(server: Server) -> None:
+    alice = await server.user("alice")
+    profile = "/_matrix/client/v3/profile/@alice:ours.test"
+    (await alice.put(f"{profile}/displayname", {"displayname": "Alice"})).ok()
+    (await server.client.post(REGISTER, {**ALICE, "auth": DUMMY})).refused(400, "M_USER_IN_USE")
+    assert (await server.client.get(profile)).ok() == {"displayname": "Alice"}
+
+
 async def test_a_client_may_authenticate_in_its_first_request(server: Server) -> None:
     registered = (await server.client.post(REGISTER, {**ALICE, "auth": DUMMY})).ok()
     assert registered["user_id"] == "@alice:ours.test" and registered["device_id"]

@@ -158,7 +158,7 @@ async def test_the_context_of_results(whole: WholeServer) -> None:
     assert context["events_after"] == []
     assert context["profile_info"] == {
         alice.user_id: {"displayname": "Alice"},
-        bob.user_id: {},
+        bob.user_id: {"displayname": "bob"},
     }
     assert found(answer) == [tea]
 

@@ -161,10 +161,10 @@ async def test_a_rule_that_asks_for_the_name_in_the_room(room: Room) -> None:
         "actions": ["notify", {"set_tweak": "highlight"}],
     }
     (await room.bob.put(rule, body)).ok()
-    await say(room.alice, room.room_id, "hello Bob")
+    await say(room.alice, room.room_id, "hello Robert")
     assert await room.counts(room.bob) == (1, 0), "there bob has no such name yet"
-    await rename(room.bob, "Bob", room.room_id)
-    await say(room.alice, room.room_id, "hello Bob")
+    await rename(room.bob, "Robert", room.room_id)
+    await say(room.alice, room.room_id, "hello Robert")
     assert await room.counts(room.bob) == (2, 1)
 
 

@@ -68,10 +68,21 @@ async def test_users_of_shared_rooms(people: list[Client]) -> None:
     assert await found(carol, "bob") == []
     (await bob.put(f"{V3}/profile/{bob.user_id}/avatar_url", {"avatar_url": "mxc://test/bob"})).ok()
     assert (await ask(alice, "bob")).ok()["results"] == [
+        {"user_id": bob.user_id, "display_name": "bob", "avatar_url": "mxc://test/bob"}
+    ]
+    (await bob.delete(f"{V3}/profile/{bob.user_id}/displayname")).ok()
+    assert (await ask(alice, "bob")).ok()["results"] == [
         {"user_id": bob.user_id, "avatar_url": "mxc://test/bob"}
     ]
     (await membership(bob, room_id, "leave")).ok()
     assert await found(alice, "bob") == []
+
+
+@pytest.mark.parametrize("whole_settings", [{"user_directory": {"search_all_users": True}}])
+async def test_new_users_are_found_by_the_names_of_their_accounts(people: list[Client]) -> None:
+    assert (await ask(people[0], "carol")).ok()["results"] == [
+        {"user_id": people[2].user_id, "display_name": "carol"}
+    ]
 
 
 async def test_limits(whole: WholeServer, people: list[Client]) -> None:

@@ -142,7 +142,7 @@ async def change_profile(alice: Person, bob: Person, room_id: str) -> None:
     )
     members = expect(await alice.client.joined_members(room_id), nio.JoinedMembersResponse).members
     assert {(member.user_id, member.display_name, member.avatar_url) for member in members} == {
-        (alice.user_id, None, None),
+        (alice.user_id, alice.localpart, None),
         (bob.user_id, "Bob the Builder", "mxc://example.org/bob"),
     }
 

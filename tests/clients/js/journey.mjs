@@ -56,7 +56,7 @@ async function talk(alice, bob, roomId) {
     }
     const seen = await bob.sees(roomId, sent[0]);
     assert.equal(seen.getSender(), alice.userId);
-    assert.equal(seen.sender.name, alice.userId);
+    assert.equal(seen.sender.name, "js-alice"); // who has set no other name
 
     const slip = await alice.say(roomId, "a slip");
     const slipSeen = await bob.sees(roomId, slip);
@@ -170,13 +170,13 @@ async function nameByHeroes(alice, bob, carolId) {
         invite: [bob.userId, carolId],
     });
     const room = await alice.room(roomId);
-    await until(() => room.name === `Bob the Builder and ${carolId}`, `the name by heroes, not ${room.name}`);
+    await until(() => room.name === "Bob the Builder and js-carol", `the name by heroes, not ${room.name}`);
     assert.equal(room.getInvitedMemberCount(), 2);
     const invited = await bob.room(roomId, "invite");
     assert.equal(invited.getDMInviter(), alice.userId);
     await bob.client.joinRoom(roomId);
     const seenByBob = await bob.room(roomId);
-    await until(() => seenByBob.name === `${alice.userId} and ${carolId}`, `the name for Bob, not ${seenByBob.name}`);
+    await until(() => seenByBob.name === "js-alice and js-carol", `the name for Bob, not ${seenByBob.name}`);
     await until(() => room.getJoinedMemberCount() === 2 && room.getInvitedMemberCount() === 1, "the counts");
     await alice.client.kick(roomId, carolId);
     await until(() => room.name === "Bob the Builder", `the name without Carol, not ${room.name}`);
@@ -188,7 +188,7 @@ async function nameByHeroes(alice, bob, carolId) {
     await second.client.logout(true);
 
     await bob.client.leave(roomId);
-    const empty = `Empty room (was ${carolId} and Bob the Builder)`;
+    const empty = "Empty room (was js-carol and Bob the Builder)";
     await until(() => room.name === empty, `the empty room's name, not ${room.name}`);
     assert.equal(room.getJoinedMemberCount(), 1);
 }
