@@ -86,6 +86,8 @@ async def test_a_locked_user(alice: Client, root: Client) -> None:
 
 
 async def test_the_old_stream_of_events_too(alice: Client, root: Client) -> None:
+    # Who asks for /events is online, which is news to oneself too unless one was so before.
+    await sync(alice, set_presence="online")
     async with waiting(alice, f"{V3}/events?timeout=600000") as task:
         (await log_out(alice, root)).ok()
         (await asyncio.wait_for(task, ENOUGH_S)).refused(401, "M_UNKNOWN_TOKEN")
