@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-from homeserver.core.errors import MatrixError
+from homeserver.core.errors import MatrixError, unknown
 from homeserver.http.request import Request
+
+log = logging.getLogger(__name__)
 
 Check = Callable[[], Awaitable[None]]
 """Authenticates a request again; raises MatrixError."""
@@ -55,7 +58,14 @@ class RunningRequests:
         try:
             await check()
         except MatrixError as error:
-            requester = request.requester
-            if request.session_error is None and request in self._by_user.get(requester.user_id, {}):
-                request.session_error = error
-                task.cancel()
+            self._end(request, task, error)
+        except Exception:
+            # The client asks again, and is checked then.
+            log.exception("%s: whether its session has ended could not be seen, so it ends", request.id)
+            self._end(request, task, unknown(f"Internal server error (request {request.id})"))
+
+    def _end(self, request: Request, task: asyncio.Task[object], error: MatrixError) -> None:
+        of_user = self._by_user.get(request.requester.user_id, {})
+        if request.session_error is None and request in of_user:
+            request.session_error = error
+            task.cancel()

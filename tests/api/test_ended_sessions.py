@@ -9,6 +9,9 @@ from urllib.parse import quote
 
 import pytest
 
+from homeserver.core.requester import Requester
+from homeserver.services.sessions import Sessions
+from homeserver.storage.database import DatabaseError
 from tests.support.client import Answer, Client
 from tests.support.whole import V3, WholeServer, create_room, sync
 
@@ -106,3 +109,25 @@ async def test_other_sessions_and_suspended_users_wait_on(
         assert not task.done()
         room_id = await create_room(root, invite=[alice.user_id])
         assert room_id in (await asyncio.wait_for(task, ENOUGH_S)).ok()["rooms"]["invite"]
+
+
+async def test_a_request_that_cannot_be_checked_ends(
+    ours: WholeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database fails just then: the client asks again, and is checked."""
+    authenticate = Sessions.authenticate
+    failures: list[bool] = []
+
+    async def sometimes(sessions: Sessions, token: str) -> Requester:
+        if failures and failures.pop():
+            raise DatabaseError("the connection is lost")
+        return await authenticate(sessions, token)
+
+    alice = await ours.register("alice")
+    path = f"{V3}/sync?timeout=600000&set_presence=offline&since={await position(alice)}"
+    async with waiting(alice, path) as task:
+        monkeypatch.setattr(Sessions, "authenticate", sometimes)
+        failures[:] = [True, False]  # taken from the end: first comes the request that logs out
+        (await log_out(alice, alice)).ok()
+        (await asyncio.wait_for(task, ENOUGH_S)).refused(500, "M_UNKNOWN")
+        (await alice.get(path)).refused(401, "M_UNKNOWN_TOKEN")
