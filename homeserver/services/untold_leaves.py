@@ -55,7 +55,10 @@ class UntoldLeaves:
         """Tell of those whose next try is due."""
         now = self._clock()
         due = await self._database.read(lambda tx: untold_leaves.due(tx, now, AT_ONCE))
-        await asyncio.gather(*map(self._tell, due))
+        # All to the end, also when one fails: none goes on by itself beside the next look, or after the stop.
+        for ended in await asyncio.gather(*map(self._tell, due), return_exceptions=True):
+            if isinstance(ended, BaseException):
+                raise ended
 
     async def _tell(self, leave: UntoldLeave) -> None:
         record = await self._database.read(lambda tx: _still_holds(tx, leave))
