@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from homeserver.storage.database import DatabaseError, Transaction, open_database
+from homeserver.storage.database import postgresql as postgresql_module
 from homeserver.storage.database.postgresql import PostgreSQLDatabase, open_postgresql
 from tests.storage.conftest import Settings
 from tests.support.postgresql import WITH_PASSWORD, PostgreSQLServer
@@ -180,7 +181,7 @@ async def test_a_reader_who_goes_away_is_no_error_in_the_log(
 
 
 async def test_a_server_that_does_not_answer_any_more_is_told_and_comes_back(
-    postgresql: PostgreSQLServer, short_directory: Path
+    postgresql: PostgreSQLServer, short_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = ".s.PGSQL.5432"
     place, real = short_directory / name, Path(postgresql.socket_directory) / name
@@ -195,6 +196,11 @@ async def test_a_server_that_does_not_answer_any_more_is_told_and_comes_back(
         async with asyncio.timeout(5):  # far less than twenty times as long as a connection is waited for
             with pytest.raises(DatabaseError, match="no answer in time"):
                 await database.write(lambda tx: tx.fetch("SELECT 1"))
+        monkeypatch.setattr(postgresql_module, "WAIT_S", 0.7)
+        many = [database.read(lambda tx: tx.fetch("SELECT 1")) for _ in range(200)]
+        async with asyncio.timeout(5):  # far less than they would take one after the other
+            outcomes = await asyncio.gather(*many, return_exceptions=True)
+        assert all("no answer in time" in str(outcome) for outcome in outcomes)
     place.unlink()
     place.symlink_to(real)
     assert await database.read(lambda tx: tx.fetch_value("SELECT 1")) == 1

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlencode
 
@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 OLDEST_VERSION = 12
 CONNECT_TIMEOUT_S = 10.0
+WAIT_S = 20.0
+"""How long a unit of work waits for its turn to have a connection."""
+
 MAX_ATTEMPTS = 20
 
 _CONFLICTS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
@@ -182,6 +185,16 @@ class PostgreSQLDatabase:
             if self._running == 0:
                 self._all_done.set()
 
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection, for as long as the context lasts. Raises TimeoutError when there is none in time."""
+        async with asyncio.timeout(WAIT_S):
+            connection = await self._pool.acquire()
+        try:
+            yield connection
+        finally:
+            await self._pool.release(connection)
+
     async def _attempt(
         self, work: Work[T], isolation: Literal["serializable", "repeatable_read"], *, readonly: bool
     ) -> T:
@@ -190,7 +203,7 @@ class PostgreSQLDatabase:
         task = asyncio.current_task()
         cancelled = task.cancelling() if task else 0
         try:
-            async with self._pool.acquire() as connection:
+            async with self._connection() as connection:
                 tx = PostgreSQLTransaction(connection)
                 try:
                     async with connection.transaction(isolation=isolation, readonly=readonly):
