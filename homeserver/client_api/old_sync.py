@@ -18,10 +18,13 @@ from homeserver.services.room_reads import RoomReads
 
 
 class EventsQuery(Struct):
-    """From where on, how long to wait in milliseconds (by default not at all, as in /sync), and of which room alone."""
+    """From where on, how long to wait in milliseconds, and of which room alone.
+
+    "This will block until an event is received", also for who does not say how long: half a minute then, as Synapse has it.
+    """
 
     start: str | None = field(default=None, name="from")
-    timeout: int = 0
+    timeout: int = 30_000
     room_id: str | None = None
 
 

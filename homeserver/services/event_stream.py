@@ -112,8 +112,9 @@ class EventStream:
         may read. Whoever listens is online.
         Raises M_FORBIDDEN for another room, M_INVALID_PARAM for a position that this server has not reached.
         """
-        start = await self._start(since)
         async with self._presence.syncing(requester, None):
+            # Who begins to listen now does not have to be told of being online by it.
+            start = await self._start(since)
             batch = await self._wait(requester, start, timeout_ms, room_id)
         return {"start": str(start), "end": str(batch.end), "chunk": batch.events}
 

@@ -100,6 +100,12 @@ async def test_events_wait_for_what_comes(whole: WholeServer) -> None:
         said.append(await say(alice, room_id, "hello"))
         await asyncio.sleep(0.05)
     assert ids(await waiting) and set(ids(await waiting)) <= set(said)
+    start = await settled(bob)
+    waiting = asyncio.create_task(events(bob, start=start))
+    await asyncio.sleep(0.05)
+    assert not waiting.done(), "it waits also without a time-out"
+    said = [await say(alice, room_id, "hello")]
+    assert ids(await waiting) == said
 
 
 async def test_events_tell_of_ones_own_comings_and_goings(whole: WholeServer) -> None:
