@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--json", action="store_true", help="the report as JSON, in the federation tester's shape"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="leave out the 30 s that a long poll through the proxy takes"
+        "--quick",
+        action="store_true",
+        help="leave out what takes long through the proxy: a poll of 30 s, a large upload",
     )
 
 

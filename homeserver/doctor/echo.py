@@ -11,11 +11,15 @@ from typing import Any
 
 from signedjson.types import SigningKey
 
+from homeserver.core.canonical_json import CanonicalJSONError, decode_json, encode_canonical
 from homeserver.core.errors import forbidden
 from homeserver.federation.operator_requests import OperatorRequests, operator_request
 
 ECHO = "/_matrix/federation/unstable/homeserver.doctor/echo"
 WAIT = "/_matrix/client/unstable/homeserver.doctor/wait"
+UPLOAD = "/_matrix/media/unstable/homeserver.doctor/upload"
+HEAD_BYTES = 4_096
+"""An upload begins with the probe, filled up with spaces to this length; what follows is of no matter."""
 MAX_AGE_MS = 300_000
 PURPOSE = "doctor"
 TEXT = "Grüße, 世界, привет 🏠 \\ \u2028 é"
@@ -37,6 +41,11 @@ def signed_probe(server_name: str, key: SigningKey, now_ms: int) -> dict[str, An
     return operator_request(PURPOSE, {"text": TEXT}, server_name, key, now_ms)
 
 
+def upload_head(server_name: str, key: SigningKey, now_ms: int) -> bytes:
+    """The beginning of an upload."""
+    return encode_canonical(signed_probe(server_name, key, now_ms)).ljust(HEAD_BYTES)
+
+
 class Echoes:
     """The server's side of the probes."""
 
@@ -50,6 +59,14 @@ class Echoes:
             raise forbidden(
                 "This is not a probe of this server's own doctor, or its body was changed on the way"
             )
+
+    def check_upload(self, head: bytes) -> None:
+        """Raise M_FORBIDDEN unless an upload that begins so is a probe, as in `check`."""
+        try:
+            probe = decode_json(head)
+        except CanonicalJSONError:
+            probe = None
+        self.check(probe)
 
 
 def what_arrived(

@@ -22,7 +22,7 @@ from homeserver.doctor.facts import Asked, ClientFacts, ConnectionFacts, Echo, F
 from homeserver.doctor.findings import Finding, Level, Section, skipped, worst
 from homeserver.doctor.judge_arrivals import judge_arrivals
 from homeserver.doctor.judge_certificate_files import judge_certificate_files
-from homeserver.doctor.judge_clients import judge_clients
+from homeserver.doctor.judge_clients import TOO_LARGE, judge_clients
 from homeserver.doctor.judge_connections import (
     KEYS,
     KEYS_NOT_ON_DISK,
@@ -60,6 +60,7 @@ from homeserver.federation.well_known import parse_well_known, well_known_url
 
 MAX_ADDRESSES = 16
 MAX_URL = 2_000
+MOST_SENT_BYTES = 100 * 2**20
 HTTPS_PORT = 443
 LONG_POLL_SECONDS = 30.0
 
@@ -68,9 +69,10 @@ LONG_POLL_SECONDS = 30.0
 class Own:
     """What the operator's machine knows of its own server.
 
-    upload_bytes: max_upload_size; long_poll_s: how long the long poll is held, 0 to leave it out; is_delegated: whether the server
-    itself delegates by .well-known (serve_server_wellknown), so that others never look further; listeners: where it listens, as
-    URLs for this machine; certificate_files: None where it has none to serve, or makes or obtains its certificate itself.
+    upload_bytes: max_upload_size; long_poll_s: how long the long poll is held, 0 to leave out that and the upload, which take long;
+    is_delegated: whether the server itself delegates by .well-known (serve_server_wellknown), so that others never look further;
+    listeners: where it listens, as URLs for this machine; certificate_files: None where it has none to serve, or makes or obtains
+    its certificate itself.
     """
 
     keys: OwnKeys
@@ -399,6 +401,7 @@ class Examiner:
         facts = replace(facts, upload=upload, upload_bytes=self._own.upload_bytes)
         if not self._own.long_poll_s:
             return facts
+        facts = await self._upload(base_url + echo.UPLOAD, self._own, facts)
         body = encode_canonical(
             echo.signed_probe(self._own.keys.server_name, self._own.keys.signing_key, now_ms())
         )
@@ -411,6 +414,17 @@ class Examiner:
             seconds=self._own.long_poll_s + 15,
         )
         return replace(facts, long_poll=held, long_poll_s=self._own.long_poll_s)
+
+    async def _upload(self, url: str, own: Own, facts: ClientFacts) -> ClientFacts:
+        """An upload that is sent, unless it was refused when it was announced; a small one first, to know what the size changes."""
+        if facts.upload is None or facts.upload.answer is None or facts.upload.answer.status == TOO_LARGE:
+            return facts
+        size = min(own.upload_bytes, MOST_SENT_BYTES)
+        head = echo.upload_head(own.keys.server_name, own.keys.signing_key, now_ms())
+        small = await self._probes.upload(url, head, len(head))
+        if size < len(head) or small.answer is None or small.answer.status != 200:
+            return facts
+        return replace(facts, sent=await self._probes.upload(url, head, size), sent_bytes=size)
 
 
 def _base_url(fetched: Fetch) -> str | None:

@@ -166,7 +166,11 @@ class Echo:
 
 @dataclass(frozen=True, slots=True)
 class ClientFacts:
-    """What clients find. base_url: where they are sent to; upload: of an upload as large as we allow, announced."""
+    """What clients find. base_url: where they are sent to.
+
+    upload: of an upload as large as we allow (upload_bytes), announced; sent: of one of sent_bytes that was sent, None when none
+    was, or when a small one does not come through either.
+    """
 
     well_known: Fetch
     base_url: str | None
@@ -176,6 +180,8 @@ class ClientFacts:
     long_poll_s: float = 0.0
     upload: Fetch | None = None
     upload_bytes: int = 0
+    sent: Fetch | None = None
+    sent_bytes: int = 0
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from homeserver.doctor.error_pages import made_by
-from homeserver.doctor.facts import ClientFacts, Fetch
+from homeserver.doctor.facts import ClientFacts, Fetch, HTTPAnswer
 from homeserver.doctor.findings import Finding, note, ok, problem, warning
 from homeserver.federation.proxy_lines import lines
 
@@ -18,6 +18,7 @@ CORS_REMEDY = (
     "add the header Access-Control-Allow-Origin: * to this answer "
     "(nginx: add_header Access-Control-Allow-Origin * always)"
 )
+TOO_LARGE = 413
 PROXY_REMEDY = "the proxy must pass /_matrix/client on unchanged (docs/reverse-proxy.md)"
 
 
@@ -32,7 +33,7 @@ def judge_clients(facts: ClientFacts) -> Iterator[Finding]:
     if facts.long_poll is not None:
         yield _long_poll(facts.long_poll, facts.long_poll_s)
     if facts.upload is not None:
-        yield _upload(facts.upload, facts.upload_bytes)
+        yield _upload(facts, facts.upload)
 
 
 def _well_known(facts: ClientFacts) -> Iterator[Finding]:
@@ -140,17 +141,50 @@ def _long_poll(fetched: Fetch, seconds: float) -> Finding:
     )
 
 
-def _upload(fetched: Fetch, size: int) -> Finding:
-    looked_at = f"an upload of {size // 2**20} MiB (max_upload_size)"
-    status = fetched.answer.status if fetched.answer else None
-    maker = made_by(fetched.answer) if fetched.answer else ""
-    if status == 413:
-        return problem(
-            "upload-limit",
-            looked_at,
-            "refused by something in front of the server (413)",
-            f"lower max_upload_size, or raise the proxy's limit: {lines('upload', maker, size=size // 2**20, bytes=size)}",
-        )
-    if status is None:
-        return note("upload-unknown", looked_at, fetched.error or "no answer")
-    return ok("upload-limit", looked_at, "not refused")
+def _upload(facts: ClientFacts, announced: Fetch) -> Finding:
+    looked_at = f"an upload of {_mib(facts.upload_bytes)} (max_upload_size)"
+    if announced.answer is None:
+        return note("upload-unknown", looked_at, announced.error or "no answer")
+    if facts.sent is not None:
+        return _sent_upload(facts, facts.sent, looked_at)
+    if announced.answer.status == TOO_LARGE:
+        return _upload_limit(facts, announced.answer, looked_at)
+    return ok("upload-limit", looked_at, "not refused when it is announced; it was not sent")
+
+
+def _sent_upload(facts: ClientFacts, sent: Fetch, looked_at: str) -> Finding:
+    """Of an upload that was sent: some proxies notice only while they read that it is too large for them, or fail then."""
+    answer = sent.answer
+    if sent.stage == "timeout":
+        return note("upload-unknown", looked_at, f"sent {_mib(facts.sent_bytes)} of it: {sent.error}")
+    if answer is not None and answer.json == {"bytes": facts.sent_bytes}:
+        return ok("upload-limit", looked_at, f"{_mib(facts.sent_bytes)} arrive")
+    if answer is not None and answer.is_matrix and answer.status != 200:
+        return note("upload-unknown", looked_at, f"refused by the server with status {answer.status}")
+    if answer is not None and answer.status == TOO_LARGE:
+        return _upload_limit(facts, answer, looked_at)
+    return problem(
+        "upload-cut",
+        looked_at,
+        f"cut off while it was sent ({f'status {answer.status}' if answer else sent.error}), and a small one arrives",
+        f"the proxy's log says why. If it is a limit, lower max_upload_size or raise it: {_limits(facts, answer)}. Else the proxy "
+        "has no room for what it passes on, or may not write where it keeps that",
+    )
+
+
+def _upload_limit(facts: ClientFacts, answer: HTTPAnswer, looked_at: str) -> Finding:
+    return problem(
+        "upload-limit",
+        looked_at,
+        "refused by something in front of the server (413)",
+        f"lower max_upload_size, or raise the proxy's limit: {_limits(facts, answer)}",
+    )
+
+
+def _limits(facts: ClientFacts, answer: HTTPAnswer | None) -> str:
+    size = facts.upload_bytes
+    return lines("upload", made_by(answer) if answer else "", size=size // 2**20, bytes=size)
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.4g} MiB"

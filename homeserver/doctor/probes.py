@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +41,8 @@ from homeserver.federation.well_known import REDIRECTS, NotFollowed, next_hop
 
 CONNECT_SECONDS = 8.0
 ANSWER_SECONDS = 15.0
+UPLOAD_SECONDS = 30.0
+PIECE_BYTES = 64 * 1024
 MAX_ANSWER_BYTES = 256 * 1024
 KINDS: tuple[Literal["CNAME", "AAAA", "A"], ...] = ("CNAME", "AAAA", "A")
 TRUSTED = (0, "ok")
@@ -121,7 +123,7 @@ class Probes:
         *,
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: bytes | AsyncIterator[bytes] | None = None,
         follow: bool = True,
         seconds: float | None = None,
     ) -> Fetch:
@@ -174,7 +176,7 @@ class Probes:
         method: str,
         url: URL,
         headers: Mapping[str, str] | None,
-        body: bytes | None,
+        body: bytes | AsyncIterator[bytes] | None,
         *,
         tls: ssl.SSLContext,
         tls_name: str | None = None,
@@ -220,6 +222,14 @@ class Probes:
             return Fetch(url, HTTPAnswer(int(status[1]), {}, b""), (url,))
         except (OSError, TimeoutError, ValueError, IndexError) as error:
             return Fetch(url, None, (url,), "connect", str(error) or "no answer")
+
+    async def upload(self, url: str, head: bytes, size: int) -> Fetch:
+        """Send a body of `size` bytes that begins with `head`, in pieces: a limit may be noticed only when it is passed."""
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        body = _in_pieces(head, size)
+        return await self.fetch(
+            url, method="POST", headers=headers, body=body, follow=False, seconds=UPLOAD_SECONDS
+        )
 
     # --- TCP and TLS ----------------------------------------------------------
 
@@ -365,6 +375,13 @@ def _certificates(connection: Any) -> tuple[x509.Certificate, ...]:
     if not found:
         raise _UnreadableCertificate("there is none")
     return tuple(found)
+
+
+async def _in_pieces(head: bytes, size: int) -> AsyncIterator[bytes]:
+    yield head
+    piece = bytes(PIECE_BYTES)
+    for start in range(len(head), size, PIECE_BYTES):
+        yield piece[: size - start]
 
 
 async def _speaks_http(found: ConnectionFacts) -> bool:

@@ -1,4 +1,5 @@
-"""What this server's own doctor asks it through its public address: what arrived of a request, and an answer after a while.
+"""What this server's own doctor asks it through its public address: what arrived of a request, how much of an upload, and an
+answer after a while.
 
 Only who holds the signing key is answered.
 """
@@ -10,7 +11,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from homeserver.doctor.echo import ECHO, WAIT, Echoes, what_arrived
+from homeserver.config import MediaSettings
+from homeserver.doctor.echo import ECHO, HEAD_BYTES, UPLOAD, WAIT, Echoes, what_arrived
 from homeserver.http import NO_AUTH, Request, endpoint
 
 MOST_SECONDS = 120.0
@@ -61,3 +63,17 @@ async def wait(query: WaitQuery, body: dict[str, Any], echoes: Echoes) -> dict[s
     echoes.check(body)
     await asyncio.sleep(query.seconds)
     return {}
+
+
+@endpoint("POST", UPLOAD, auth=NO_AUTH)
+async def upload(request: Request, echoes: Echoes, media: MediaSettings) -> dict[str, Any]:
+    """How many bytes of an upload arrive. They are kept nowhere; whoever is not the doctor is sent away after the first few.
+
+    Spec: https://spec.matrix.org/v1.19/client-server-api/#post_matrixmediav3upload
+    """
+    chunks = request.chunks(max(media.max_upload_size, HEAD_BYTES))
+    head = b""
+    while len(head) < HEAD_BYTES and (chunk := await anext(chunks, b"")):
+        head += chunk
+    echoes.check_upload(head[:HEAD_BYTES])
+    return {"bytes": len(head) + sum([len(chunk) async for chunk in chunks])}

@@ -128,7 +128,7 @@ def test_every_setting_is_used_or_marked() -> None:
         if (package / "config") not in path.parents
     )
     # The doctor and the federation tester only ask whether a proxy fits the setting.
-    code = code.replace("settings.media.max_upload_size", "")
+    code = code.replace("media.max_upload_size", "")
     unused = {
         field.encode_name
         for group in groups().values()

@@ -18,7 +18,7 @@ from signedjson.key import generate_signing_key
 from homeserver.certificate_files import CertificateFiles
 from homeserver.core.errors import MatrixError
 from homeserver.doctor import Examination, Examiner, Level, Own, Probes, ProbeSettings
-from homeserver.doctor.echo import ECHO, WAIT, Echoes, what_arrived
+from homeserver.doctor.echo import ECHO, HEAD_BYTES, UPLOAD, WAIT, Echoes, what_arrived
 from homeserver.federation.addresses import AddressFilter
 from homeserver.federation.operator_requests import OperatorRequests
 from homeserver.federation.own_keys import OwnKeys, server_keys
@@ -90,6 +90,7 @@ class Setup:
     listeners: tuple[str, ...] = ()
     certificate_files: CertificateFiles | None = None
     is_delegated: bool = False
+    upload_bytes: int = 256 * 1024
     client_address: str = "127.0.0.1"
     forwarded_for: tuple[str, ...] = ()
     refuses: str | None = None
@@ -143,7 +144,7 @@ class Setup:
         own = Own(
             self.keys,
             self.base_url,
-            50 * 2**20,
+            self.upload_bytes,
             long_poll_s=0.2,
             is_delegated=self.is_delegated,
             listeners=self.listeners,
@@ -187,6 +188,9 @@ class Setup:
             return matrix(self.keys_change(server_keys(own, now_ms() + self.keys_offset_ms)))
         if path == "/_matrix/client/versions":
             return matrix({"versions": ["v1.11"]})
+        if path == UPLOAD:
+            self.echoes.check_upload(arrived.body[:HEAD_BYTES])
+            return matrix({"bytes": len(arrived.body)})
         if unquote(path).startswith((ECHO, WAIT)) or "/homeserver.doctor/" in path:
             return self._probe(arrived)
         error = f"Unrecognized request: there is no {path}"

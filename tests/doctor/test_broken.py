@@ -17,11 +17,12 @@ from aiohttp import web
 from signedjson.key import generate_signing_key
 
 from homeserver.doctor import probes
+from homeserver.doctor.echo import HEAD_BYTES, UPLOAD
 from homeserver.federation.names import Names
 from homeserver.federation.own_keys import OwnKeys
 from tests.doctor.cases import Case, trust
 from tests.doctor.chains import Maker
-from tests.doctor.setup import CORS, NAME, Setup, bad, changed, matrix, on_path
+from tests.doctor.setup import CORS, NAME, Arrived, Setup, bad, changed, matrix, on_path
 from tests.federation.world import World
 
 UNUSED_IPV6 = "fd00:86::1"
@@ -608,6 +609,40 @@ def upload_refused(case: Case) -> None:
         return web.Response(status=413)
 
     case.setup.expect = refuse
+
+
+def upload_answered(case: Case, answer: Callable[[Arrived], web.Response]) -> None:
+    """What stands in front of the server answers so once an upload has passed its limit."""
+
+    def limited(arrived: Arrived) -> web.Response:
+        return answer(arrived) if len(arrived.body) > 2 * HEAD_BYTES else matrix({"bytes": len(arrived.body)})
+
+    case.setup.answers[UPLOAD] = limited
+
+
+@finds("upload-limit")
+def upload_refused_while_it_is_sent(case: Case) -> None:
+    upload_answered(case, lambda _: page(413))
+
+
+@finds("upload-cut")
+def upload_failed_while_it_is_sent(case: Case) -> None:
+    upload_answered(case, lambda _: page(502))
+
+
+@finds("upload-cut")
+def upload_cut(case: Case) -> None:
+    upload_answered(case, lambda arrived: matrix({"bytes": len(arrived.body) // 2}))
+
+
+@finds()
+def upload_that_the_server_refuses(case: Case) -> None:
+    upload_answered(case, lambda _: matrix({"errcode": "M_TOO_LARGE", "error": "too large"}, 413))
+
+
+@finds()
+def uploads_that_do_not_come_through_at_all(case: Case) -> None:
+    case.setup.answers[UPLOAD] = lambda _: page(404)
 
 
 # --- the table, complete ------------------------------------------------------

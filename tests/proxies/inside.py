@@ -39,6 +39,7 @@ LOOPBACK = "127.0.0.0/8"
 PEER = "peer.test:9448"
 CLIENT_ADDRESS = "127.0.0.9"
 LONG_POLL_S = 30.0
+TAKES_LONG = ("long-poll-cut", "upload-cut", "upload-limit")
 
 
 def make_certificates(directory: Path) -> Maker:
@@ -210,7 +211,7 @@ async def main(arguments: Sequence[str]) -> dict[str, Any]:
             text = block(program.name)
             assert mistake.old in text, mistake
             async with running(program, directory, text.replace(mistake.old, mistake.new)):
-                long_poll_s = 3.0 if mistake.code == "long-poll-cut" else 0.0
+                long_poll_s = 3.0 if mistake.code in TAKES_LONG else 0.0
                 seen["mistakes"][mistake.name] = told(await examine(settings, long_poll_s))
     finally:
         for server in servers:

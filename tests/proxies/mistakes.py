@@ -60,6 +60,13 @@ TABLE: dict[str, dict[str, tuple[tuple[str, str], str]]] = {
             _caddy_proxy("transport http {\n            response_header_timeout 1s\n        }"),
             "long-poll-cut",
         ),
+        "a limit for uploads": (
+            (
+                "reverse_proxy /_matrix/*",
+                "request_body {\n        max_size 10MB\n    }\n    reverse_proxy /_matrix/*",
+            ),
+            "upload-cut",
+        ),
         "another Host": (_caddy_proxy("header_up Host localhost"), "host-changed"),
         "Authorization taken away": (_caddy_proxy("header_up -Authorization"), "authorization-lost"),
         "not the whole chain": (LEAF_ALONE, "certificate-intermediate-missing"),

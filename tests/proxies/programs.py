@@ -61,7 +61,8 @@ PROGRAMS = {
             "nginx",
             "nginx",
             ("-c", "{configuration}", "-p", "{directory}", "-e", "stderr"),
-            "daemon off;\nworker_processes 1;\npid {directory}/nginx.pid;\nerror_log stderr;\nevents {}\n"
+            # The user: nginx keeps large bodies in a directory that others may not even come near.
+            "user root;\ndaemon off;\nworker_processes 1;\npid {directory}/nginx.pid;\nerror_log stderr;\nevents {}\n"
             "http {\naccess_log off;\nclient_body_temp_path {directory}/body;\nproxy_temp_path {directory}/proxied;\n"
             "fastcgi_temp_path {directory}/fastcgi;\nuwsgi_temp_path {directory}/uwsgi;\nscgi_temp_path {directory}/scgi;\n"
             "{block}}\n",
