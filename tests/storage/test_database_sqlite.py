@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,19 @@ async def test_concurrent_writers_share_commits(database: SQLiteDatabase) -> Non
     )
     assert statements.count("COMMIT") < 20
     assert await count(database, "parent") == 200
+
+
+async def test_closing_waits_for_readers_that_wait_for_a_connection(path: Path) -> None:
+    database = await open_database(Settings("sqlite3", {"database": str(path)}))
+
+    async def slowly(tx: Transaction) -> Any:
+        time.sleep(0.02)  # noqa: ASYNC251 -- in the database's thread
+        return await tx.fetch_value("SELECT 1")
+
+    reading = [asyncio.create_task(database.read(slowly)) for _ in range(4 * sqlite.READERS)]
+    await asyncio.sleep(0)
+    await database.close()
+    assert await asyncio.gather(*reading) == [1] * 4 * sqlite.READERS
 
 
 async def test_a_failing_commit_fails_the_batch_and_nothing_after(database: SQLiteDatabase) -> None:

@@ -185,9 +185,8 @@ class SQLiteDatabase:
         self._closed = True
         while self._committing is not None:
             await asyncio.wait([self._committing])
-        if self._releasing:
-            await asyncio.wait(self._releasing)
-        for reader in self._readers:
+        for _ in self._readers:  # those who wait for one come first
+            reader = await self._idle.get()
             await reader.close()
         await _in_thread(self._writer, lambda: _optimize(_raw(self._writer)))
         await self._writer.close()
