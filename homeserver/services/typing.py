@@ -6,6 +6,7 @@ Spec: https://spec.matrix.org/v1.19/client-server-api/#typing-notifications
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
@@ -17,7 +18,9 @@ from homeserver.services.notifier import Committed
 from homeserver.services.sender import Sender
 from homeserver.services.typing_users import TypingUsers
 from homeserver.storage import memberships, rooms
-from homeserver.storage.database import Database, Transaction
+from homeserver.storage.database import Database, DatabaseError, Transaction
+
+log = logging.getLogger(__name__)
 
 TYPING: Final = "m.typing"
 """The type of the event for clients and of the EDU for servers."""
@@ -95,7 +98,12 @@ class Typing:
             room = await rooms.get(tx, room_id)
             return await memberships.of_users(tx, room.room_nid, user_ids) if room else {}
 
-        members = await self._database.read(work)
+        members: dict[str, str] = {}
+        try:
+            members = await self._database.read(work)
+        except DatabaseError as error:
+            # Who is in the room still types on, and says so again.
+            log.warning("who is still in %s could not be seen, so nobody there is typing: %s", room_id, error)
         for user_id in user_ids:
             if members.get(user_id) != "join":
                 self._users.stop(room_id, user_id)
