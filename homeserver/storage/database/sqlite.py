@@ -245,9 +245,8 @@ class SQLiteDatabase:
                     )
             connection.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - it is handed to every caller of the batch
-            with suppress(
-                sqlite3.Error
-            ):  # the callers are told of the first error; what begins next undoes this
+            # The callers are told of the first error; what begins next undoes this.
+            with suppress(sqlite3.Error):
                 _undo(connection)
             if not batch:  # not even begun: whoever waits is told
                 batch.extend(self._queue.popleft() for _ in range(len(self._queue)))
