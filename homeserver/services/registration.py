@@ -14,6 +14,7 @@ from typing import Any
 
 from homeserver.config import RateLimit, RegistrationSettings
 from homeserver.core.errors import (
+    MatrixError,
     forbidden,
     guest_access_forbidden,
     invalid_param,
@@ -103,13 +104,19 @@ class Registration:
             if token is not None:
                 await self._tokens.use(tx, token)
 
-        if guest is None:
-            name = user.username or _any_username()
-            user_id = await self._accounts.create(name, user.password, also=use_token)
-        else:
-            user_id = guest
-            await self._accounts.end_guest(guest, user.password, use_token)
-            self._sessions.forget(guest)
+        try:
+            if guest is None:
+                name = user.username or _any_username()
+                user_id = await self._accounts.create(name, user.password, also=use_token)
+            else:
+                user_id = guest
+                await self._accounts.end_guest(guest, user.password, use_token)
+                self._sessions.forget(guest)
+        except MatrixError as refused:
+            # The token has been used up meanwhile, or the guest is none any more: nothing can come of this session.
+            if refused.errcode == "M_FORBIDDEN":
+                self._user_interactive.finish(authenticated.session_id)
+            raise
         self._user_interactive.finish(authenticated.session_id)
         if user.inhibit_login:
             return Registered(user_id, None)

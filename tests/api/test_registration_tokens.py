@@ -98,6 +98,8 @@ async def test_a_token_that_is_used_up_meanwhile_makes_no_account(server: Server
     alice = {"username": "alice", "password": "x", "auth": {"session": session}}
     (await server.client.post(REGISTER, alice)).refused(403, "M_FORBIDDEN")
     (await server.client.get("/_matrix/client/v3/register/available?username=alice")).ok()
+    # Nothing can come of that session any more.
+    assert (await root.get(f"{ADMIN}/{token}")).ok()["pending"] == 0
 
 
 async def test_a_token_expires(server: Server, root: Client) -> None:
