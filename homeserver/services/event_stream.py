@@ -27,7 +27,7 @@ from homeserver.services.room_state import RoomStates
 from homeserver.services.sync.account_data import Events, account_data_news, account_data_of_rooms
 from homeserver.services.sync.ephemeral import ephemeral_news
 from homeserver.services.sync.presence import naming_users, presence_news
-from homeserver.services.sync.request import Reader, SyncRequest
+from homeserver.services.sync.request import MAX_TIMEOUT_MS, Reader, SyncRequest
 from homeserver.services.typing_users import TypingNews, TypingUsers
 from homeserver.storage import events as stored_events
 from homeserver.storage import memberships, out_of_room, positions
@@ -35,7 +35,6 @@ from homeserver.storage.database import Database, Transaction
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.memberships import Membership
 
-MAX_TIMEOUT_MS = 10 * 60 * 1000
 MAX_EVENTS = 100
 """Of the rooms' events in one answer; the next goes on after them."""
 

@@ -13,6 +13,9 @@ from homeserver.services.room_state import RoomStates
 from homeserver.services.typing_users import TypingNews
 from homeserver.storage.database import Transaction
 
+MAX_TIMEOUT_MS = 10 * 60 * 1000
+"""How long a request waits at most, whatever it asks for."""
+
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:

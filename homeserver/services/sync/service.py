@@ -13,14 +13,13 @@ from homeserver.services.room_state import RoomStates
 from homeserver.services.sync.devices import device_sections
 from homeserver.services.sync.lazy_members import SentMembers
 from homeserver.services.sync.plan import plan
-from homeserver.services.sync.request import Reader, SyncRequest
+from homeserver.services.sync.request import MAX_TIMEOUT_MS, Reader, SyncRequest
 from homeserver.services.sync.room import joined_room, left_room
 from homeserver.services.sync.stripped import invited_room, knocked_room, outside_room
 from homeserver.services.typing_users import TypingNews, TypingUsers
 from homeserver.storage import rooms
 from homeserver.storage.database import Database, Transaction
 
-MAX_TIMEOUT_MS = 10 * 60 * 1000
 NEWS = ("rooms", "account_data", "presence")
 """The parts of an answer that a request does not wait for any longer."""
 
