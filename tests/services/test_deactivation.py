@@ -37,6 +37,15 @@ async def deactivated(database: Database, room_ids: list[str]) -> None:
     await database.write(work)
 
 
+async def all_left(database: Database) -> None:
+    """Wait until nobody who is deactivated is still to leave a room."""
+
+    async def is_done() -> bool:
+        return not await database.read(accounts.leaving)
+
+    await until(is_done, "the user has left all rooms")
+
+
 async def test_the_next_run_goes_on(tmp_path: Path) -> None:
     database = await open_sqlite(tmp_path / "homeserver.db")
     await deactivated(database, ["!a:test", "!b:test", "!c:test"])
@@ -61,11 +70,7 @@ async def test_the_next_run_goes_on(tmp_path: Path) -> None:
     assert left == ["!a:test"] and await database.read(accounts.leaving) == [ALICE]
     second = service()
     second.work.start()
-
-    async def is_done() -> bool:
-        return not await database.read(accounts.leaving)
-
-    await until(is_done, "the user has left all rooms")
+    await all_left(database)
     assert left == ["!a:test", "!a:test", "!c:test"]
     await second.work.stop()
     await database.close()
@@ -85,11 +90,7 @@ async def test_what_fails_for_now_is_tried_again(tmp_path: Path, monkeypatch: py
 
     service = Deactivation(database, cast(Confirmation, None), cast(Devices, None), leave_room)
     service.work.start()
-
-    async def is_done() -> bool:
-        return not await database.read(accounts.leaving)
-
-    await until(is_done, "the user has left all rooms")
+    await all_left(database)
     # A database that fails has all tried again; what goes wrong in one room leaves the others as they are.
     assert left == ["!a:test", "!a:test", "!c:test"]
     await service.work.stop()
